@@ -1,0 +1,3 @@
+//! blubash-grpc: the gRPC face of the BluBash Campaigns API.
+
+fn main() {}
