@@ -12,10 +12,7 @@ const FILES: [&str; 4] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto/blubash");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(FILES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
 
     // With comments and imports, for reflection: what a client prints is what stands in `proto/`.
     let out = PathBuf::from(env::var("OUT_DIR")?);

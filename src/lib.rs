@@ -1,5 +1,10 @@
 //! blubash-grpc: the gRPC face of the BluBash Campaigns API.
 
+pub mod clock;
+pub mod context;
+pub mod error;
+pub mod model;
+
 #[allow(missing_docs)]
 pub mod pb {
     //! The contract's generated types. Only the edge (`grpc/`) names them.
