@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod context;
 pub mod error;
+pub mod ledger;
 pub mod model;
 
 #[allow(missing_docs)]
