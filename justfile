@@ -1,0 +1,51 @@
+# `just` lists these; each is one line that you can also type yourself.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# What there is
+default:
+    @just --list
+
+# Build the service
+build:
+    cargo build --locked
+
+# Run the service against the built-in sandbox
+run *ARGS:
+    cargo run --locked -- serve --sandbox {{ARGS}}
+
+# Test by the README's own command
+test:
+    $(.ci/readme test)
+
+# Format
+fmt:
+    cargo fmt
+
+# Lint the code, the contract and the dependencies
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    PATH=$(.ci/tools buf cargo-deny):$PATH; buf lint proto && buf breaking proto --against proto/released.binpb && cargo deny check bans licenses sources
+
+# All that CI checks
+ci:
+    .ci/run
+
+# Run the Python, Node and Go programs against a sandbox (or some of them: just clients go)
+clients *LANGUAGES:
+    .ci/clients {{LANGUAGES}}
+
+# Make the README's first call as it is written there
+first-call:
+    PATH=$(.ci/tools grpcurl):$PATH .ci/readme first-call
+
+# Measure the service beside its peers (ARGS: --rounds 1 --only ours,naive ...)
+bench *ARGS:
+    cargo build --release --locked
+    benches/compare/setup.sh
+    benches/compare/run.py --ours 'target/release/blubash-grpc serve --listen 127.0.0.1:9110 --upstream-url http://127.0.0.1:9090/api/v1/campaigns --ledger memory:' {{ARGS}}
+
+# Take the contract as released: later changes are held against it (CONTRIBUTING.md)
+release-contract:
+    PATH=$(.ci/tools buf):$PATH; buf lint proto && buf breaking proto --against proto/released.binpb && buf build proto --exclude-source-info -o proto/released.binpb
