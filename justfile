@@ -16,7 +16,7 @@ run *ARGS:
 
 # Test by the README's own command
 test:
-    $(.ci/readme test)
+    bash -euo pipefail -c "$(.ci/readme test)"
 
 # Format
 fmt:
