@@ -32,6 +32,15 @@ pub struct Message {
 }
 
 impl Message {
+    /// Roughly how many bytes it takes in an answer: an upper bound for what it holds beside `upstream_fields`.
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let schedule = self.schedule.as_ref().map_or(0, |s| s.local_datetime.len() + s.time_zone.len() + 40);
+        let texts = self.id.as_str().len() + text(&self.contact_id) + text(&self.failure_reason);
+        let fields = self.upstream_fields.iter().map(|(key, value)| key.len() + weigh(value) + 8);
+        200 + texts + self.upstream_status.len() + schedule + fields.sum::<usize>()
+    }
+
     /// A message of which only the id and the status are known.
     pub fn bare(id: MessageId, status: Status) -> Self {
         Self {
@@ -47,6 +56,17 @@ impl Message {
             failure_reason: None,
             upstream_fields: JsonObject::new(),
         }
+    }
+}
+
+/// Roughly what a JSON value takes as a protobuf `Value`. The upstream's nesting is bounded by its parser.
+fn weigh(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 16,
+        Value::String(text) => text.len() + 8,
+        Value::Array(values) => 8 + values.iter().map(weigh).sum::<usize>(),
+        Value::Object(fields) => 8 + fields.iter().map(|(key, value)| key.len() + weigh(value) + 8).sum::<usize>(),
     }
 }
 
