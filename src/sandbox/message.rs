@@ -143,8 +143,8 @@ pub(super) struct View<'a> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use super::super::options::UtcOffset;
+    use super::*;
 
     const CREATED: Millis = 1_772_323_200_000; // 2026-03-01T00:00:00Z
 

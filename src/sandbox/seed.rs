@@ -173,8 +173,8 @@ pub(super) fn fill(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::options::Options;
+    use super::*;
 
     #[test]
     fn every_status_is_among_the_seeded_messages_and_stays() {
