@@ -11,3 +11,5 @@ pub mod pb {
     //! The contract's generated types. Only the edge (`grpc/`) names them.
     tonic::include_proto!("blubash.campaigns.v1");
 }
+
+pub mod sandbox;
