@@ -1,3 +1,10 @@
 //! blubash-grpc: the gRPC face of the BluBash Campaigns API.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    blubash_grpc::cli::run()
+}

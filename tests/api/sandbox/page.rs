@@ -6,11 +6,11 @@ use blubash_grpc::sandbox::{PlanText, UtcOffset};
 
 use super::*;
 
-const PAGE: &str = include_str!("../fixtures/campaigns-api.txt");
-const ADD_RESPONSE: &str = include_str!("../fixtures/add_response.json");
-const CANCEL_RESPONSE: &str = include_str!("../fixtures/cancel_response.json");
-const CURL_ADD_REQUEST: &str = include_str!("../fixtures/curl_add_request.json");
-const ERRORS: &str = include_str!("../fixtures/errors.json");
+const PAGE: &str = include_str!("../../fixtures/campaigns-api.txt");
+const ADD_RESPONSE: &str = include_str!("../../fixtures/add_response.json");
+const CANCEL_RESPONSE: &str = include_str!("../../fixtures/cancel_response.json");
+const CURL_ADD_REQUEST: &str = include_str!("../../fixtures/curl_add_request.json");
+const ERRORS: &str = include_str!("../../fixtures/errors.json");
 
 /// Leaves the blanks between tokens out, and only those.
 fn compact(json: &str) -> String {

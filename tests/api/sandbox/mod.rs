@@ -1,5 +1,4 @@
 //! The sandbox from outside, over HTTP: held to the vendor's page and to its own documentation.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod control;
 mod faults;
@@ -13,16 +12,16 @@ use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-const ADD_REQUEST: &str = include_str!("../fixtures/add_request.json");
+const ADD_REQUEST: &str = include_str!("../../fixtures/add_request.json");
 
 /// A sandbox with a frozen clock, and a client with acme's key.
-struct Bench {
-    sandbox: Sandbox,
+pub(crate) struct Bench {
+    pub(crate) sandbox: Sandbox,
     client: Client,
 }
 
 impl Bench {
-    async fn new(options: Options) -> Self {
+    pub(crate) async fn new(options: Options) -> Self {
         // Only the first call installs; a test binary has one process for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -32,35 +31,35 @@ impl Bench {
         Self { sandbox, client }
     }
 
-    async fn default() -> Self {
+    pub(crate) async fn default() -> Self {
         Self::new(Options::default()).await
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client
             .request(method, format!("{}/{path}", self.sandbox.campaigns_url()))
             .header("X-API-Key", sandbox::ACME_API_KEY)
     }
 
-    async fn add_text(&self, campaign: &str, body: impl Into<String>) -> (u16, String) {
+    pub(crate) async fn add_text(&self, campaign: &str, body: impl Into<String>) -> (u16, String) {
         let request = self.request(Method::POST, &format!("{campaign}/audience"));
         read(request.header("Content-Type", "application/json").body(body.into()).send().await.unwrap()).await
     }
 
-    async fn add(&self, campaign: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn add(&self, campaign: &str, body: Value) -> (u16, Value) {
         let (status, text) = self.add_text(campaign, body.to_string()).await;
         (status, serde_json::from_str(&text).unwrap())
     }
 
-    async fn post(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str) -> (u16, Value) {
         json_of(self.request(Method::POST, path).send().await.unwrap()).await
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         json_of(self.request(Method::GET, path).send().await.unwrap()).await
     }
 
-    async fn control(&self, method: Method, path: &str, body: Value) -> Value {
+    pub(crate) async fn control(&self, method: Method, path: &str, body: Value) -> Value {
         let url = format!("{}/{path}", self.sandbox.control_url());
         let (status, answer) =
             json_of(self.client.request(method, url).body(body.to_string()).send().await.unwrap()).await;
@@ -68,21 +67,21 @@ impl Bench {
         answer
     }
 
-    async fn advance(&self, seconds: u64) {
+    pub(crate) async fn advance(&self, seconds: u64) {
         self.control(Method::POST, "clock", json!({"advance_ms": seconds * 1000})).await;
     }
 
-    async fn fault(&self, rule: Value) {
+    pub(crate) async fn fault(&self, rule: Value) {
         self.control(Method::POST, "faults", rule).await;
     }
 
     /// What was really created in `camp-evergreen`.
-    async fn truth(&self) -> Vec<Value> {
+    pub(crate) async fn truth(&self) -> Vec<Value> {
         let answer = self.control(Method::GET, "messages?campaign=camp-evergreen", Value::Null).await;
         answer["messages"].as_array().unwrap().clone()
     }
 
-    async fn log(&self) -> Vec<Value> {
+    pub(crate) async fn log(&self) -> Vec<Value> {
         self.control(Method::GET, "requests", Value::Null).await["requests"].as_array().unwrap().clone()
     }
 }

@@ -1,0 +1,185 @@
+//! Cancelling a message. The effect may be repeated without harm; the answer is not to be believed without
+//! proof. So anything but proof is followed by a look, and the look decides.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio_util::task::TaskTracker;
+
+use super::watch::Hub;
+use crate::{
+    context::Context,
+    error::{Applied, Error, Reason},
+    model::{CampaignId, Message, MessageId, Status},
+    upstream::{self, CancelAnswer},
+};
+
+/// A message that stays QUEUED is cancelled at most so often in one call.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// The pause before another attempt, doubled each time.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// When a PENDING message may have become QUEUED.
+const PENDING_RETRY: Duration = Duration::from_secs(1);
+
+/// A message that is cancelled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cancelled {
+    /// The message, at least its id and status.
+    pub message: Message,
+    /// Whether it was known to be cancelled before this call.
+    pub already: bool,
+}
+
+/// Cancels messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    client: upstream::Client,
+    hub: Hub,
+    tracker: TaskTracker,
+}
+
+impl Cancel {
+    /// `tracker` holds what must end before the process does.
+    pub fn new(client: upstream::Client, hub: Hub, tracker: TaskTracker) -> Self {
+        Self { client, hub, tracker }
+    }
+
+    /// Cancels one message, or says what it is now.
+    ///
+    /// # Errors
+    /// `MessageNotCancellable` with its status; `MessageNotFound`, `CampaignNotFound`; `OutcomeUnknown` where
+    /// a cancellation was sent and nobody can say what came of it.
+    pub async fn cancel(&self, ctx: Context, campaign: CampaignId, id: MessageId) -> Result<Cancelled, Error> {
+        // True from the moment at which a cancellation may have been applied without our knowing.
+        let doubt = Arc::new(AtomicBool::new(false));
+        let deadline = ctx.deadline;
+        let attempt = Attempt {
+            client: self.client.clone(),
+            hub: self.hub.clone(),
+            ctx,
+            campaign,
+            id,
+            doubt: Arc::clone(&doubt),
+        };
+        // A task of its own: a caller who hangs up does not cut the request in half.
+        let running = self.tracker.spawn(attempt.run());
+        let ended = match deadline {
+            Some(at) => tokio::time::timeout_at(at, running).await,
+            None => Ok(running.await),
+        };
+        match ended {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(unknown("the cancellation broke off")),
+            Err(_) if doubt.load(Ordering::Acquire) => {
+                Err(unknown("the deadline passed while the cancellation was on its way"))
+            }
+            Err(_) => Err(Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was cancelled")),
+        }
+    }
+}
+
+struct Attempt {
+    client: upstream::Client,
+    hub: Hub,
+    ctx: Context,
+    campaign: CampaignId,
+    id: MessageId,
+    doubt: Arc<AtomicBool>,
+}
+
+impl Attempt {
+    async fn run(self) -> Result<Cancelled, Error> {
+        let mut refusal = None;
+        // Whether an earlier attempt of this call may have been applied.
+        let mut earlier = false;
+        for attempt in 1..=MAX_ATTEMPTS {
+            self.doubt.store(true, Ordering::Release);
+            let sent = self.client.cancel_message(&self.ctx, &self.campaign, &self.id).await;
+            let applied = sent.as_ref().err().map_or(Applied::Maybe, Error::applied);
+            if applied == Applied::Maybe {
+                self.hub.wrote(self.ctx.workspace.id, &self.campaign);
+                earlier = true;
+            }
+            self.doubt.store(earlier, Ordering::Release);
+            match sent {
+                Ok(CancelAnswer::Proven(message)) => return Ok(Cancelled { message, already: false }),
+                Ok(CancelAnswer::Unproven) => refusal = None,
+                Err(error) if error.applied() == Applied::Maybe => refusal = None,
+                // What the upstream refuses for its own sake says nothing of the message.
+                Err(error) if !concerns_message(&error) => return Err(self.told(error, earlier)),
+                Err(error) => refusal = Some(error),
+            }
+            let seen = match self.client.get_message(&self.ctx, &self.campaign, &self.id).await {
+                Ok(seen) => seen.value,
+                Err(error) if error.reason() == Reason::MessageNotFound => return Err(error),
+                Err(error) if error.reason() == Reason::CampaignNotFound => return Err(error),
+                Err(error) => return Err(self.told(error, earlier)),
+            };
+            match seen.status {
+                Status::Cancelled => {
+                    // Refused and yet cancelled: somebody else had done it.
+                    let already = refusal.is_some() && !earlier;
+                    return Ok(Cancelled { message: seen, already });
+                }
+                Status::Queued if attempt < MAX_ATTEMPTS => {
+                    tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+                }
+                Status::Queued => break,
+                Status::Unknown if earlier => break,
+                Status::Pending | Status::Sending | Status::Sent | Status::Failed | Status::Unknown => {
+                    return Err(not_cancellable(&seen));
+                }
+            }
+        }
+        match refusal {
+            Some(refusal) if !earlier => Err(refusal),
+            _ => Err(unknown("the upstream does not say that the message was cancelled, nor that it was not")),
+        }
+    }
+
+    /// An error that ends the call: true as it is only if nothing can have been cancelled.
+    fn told(&self, error: Error, earlier: bool) -> Error {
+        if earlier { unknown("a cancellation was sent, and the message cannot be looked at") } else { error }
+    }
+}
+
+/// Whether a refusal is about this message, so that looking at it tells more.
+fn concerns_message(error: &Error) -> bool {
+    !matches!(
+        error.reason(),
+        Reason::ApiKeyInvalid
+            | Reason::UpstreamKeyRefused
+            | Reason::CampaignsFeatureUnavailable
+            | Reason::WorkspaceForbidden
+            | Reason::CampaignNotFound
+            | Reason::UpstreamRateLimited
+            | Reason::UpstreamUnavailable
+            | Reason::UpstreamCircuitOpen
+            | Reason::DeadlineExceeded
+            | Reason::Internal
+    )
+}
+
+fn not_cancellable(seen: &Message) -> Error {
+    let word: String = seen.upstream_status.chars().filter(|c| !c.is_control()).take(64).collect();
+    let error = Error::new(
+        Reason::MessageNotCancellable,
+        "only a QUEUED message can be cancelled; metadata message_status says what it is now",
+    )
+    .with("message_status", word);
+    if seen.status == Status::Pending { error.retry_after(PENDING_RETRY) } else { error }
+}
+
+fn unknown(message: &'static str) -> Error {
+    Error::new(Reason::OutcomeUnknown, message).maybe_applied()
+}
+
+#[cfg(test)]
+mod tests;

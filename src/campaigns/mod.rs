@@ -1,0 +1,6 @@
+//! The work: what the service does, in no transport's words.
+
+pub mod audience;
+pub mod cancel;
+pub mod messages;
+pub mod watch;

@@ -1,0 +1,83 @@
+//! The command line: one file a command. Data goes to stdout, everything else to stderr.
+
+mod sandbox;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Try it: `blubash-grpc serve --sandbox` starts the service on an emulator of the vendor's API and prints a
+first call to paste. Exit codes: 0 ended in order, 1 could not start or broke off, 2 wrong usage.";
+
+/// The gRPC face of the BluBash Campaigns API.
+#[derive(Debug, Parser)]
+#[command(name = "blubash-grpc", version = version(), about, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Campaigns API over gRPC
+    Serve(Box<serve::Args>),
+    /// Emulate the vendor's REST API, for development and tests: nobody is messaged
+    Sandbox(Box<sandbox::Args>),
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    crate::telemetry::init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::anyhow!("the runtime cannot start: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(*args).await,
+            Command::Sandbox(args) => sandbox::run(*args).await,
+        }
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn version() -> String {
+    // Which hour a wall-clock time means depends on this release.
+    format!("{} (IANA time zones {})", env!("CARGO_PKG_VERSION"), chrono_tz::IANA_TZDB_VERSION)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    say(&format!("error: {error:#}"));
+    ExitCode::FAILURE
+}
+
+/// Says something to the person at the terminal.
+#[allow(clippy::print_stderr)]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Ends with the first SIGTERM or Ctrl-C; from then on a second one ends the process at once.
+async fn shutdown() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        say("second signal: ending at once");
+        std::process::exit(130);
+    });
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! The handlers: parse, act, render.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{collect, convert, deadline, status, tokens};
+use crate::{
+    campaigns::{audience::Audience, cancel::Cancel, messages::Messages, watch::Hub},
+    context::Context,
+    error::Error,
+    pb::{self, campaigns_service_server::CampaignsService},
+    secret::Secret,
+};
+
+/// The service, as tonic calls it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Adds contacts.
+    pub audience: Audience,
+    /// Reads messages.
+    pub messages: Messages,
+    /// Cancels messages.
+    pub cancel: Cancel,
+    /// Watches campaigns.
+    pub hub: Hub,
+    /// Seals page tokens and names workspaces.
+    pub secret: Arc<Secret>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Service {
+    fn context<T>(&self, request: &Request<T>) -> Result<Context, Status> {
+        deadline::context(request, &self.secret).map_err(refuse)
+    }
+}
+
+/// The one place where an error leaves as a status.
+#[allow(clippy::needless_pass_by_value)] // `map_err(refuse)` reads as what it does.
+fn refuse(error: Error) -> Status {
+    status::status(&error)
+}
+
+#[tonic::async_trait]
+impl CampaignsService for Service {
+    async fn add_audience(
+        &self,
+        request: Request<Streaming<pb::AddAudienceRequest>>,
+    ) -> Result<Response<pb::AddAudienceResponse>, Status> {
+        let ctx = self.context(&request)?;
+        let stream = request.into_inner();
+        let asked = deadline::within(ctx.deadline, collect::collect(stream)).await.map_err(refuse)?;
+        let ingested = self.audience.add(ctx, asked.campaign, asked.options, asked.entries).await;
+        Ok(Response::new(convert::render::ingested(ingested.map_err(refuse)?)))
+    }
+
+    type IngestAudienceStream = Answers<pb::IngestAudienceResponse>;
+
+    async fn ingest_audience(
+        &self,
+        _: Request<Streaming<pb::IngestAudienceRequest>>,
+    ) -> Result<Response<Self::IngestAudienceStream>, Status> {
+        Err(status::unimplemented("IngestAudience"))
+    }
+
+    async fn get_ingestion(
+        &self,
+        _: Request<pb::GetIngestionRequest>,
+    ) -> Result<Response<pb::GetIngestionResponse>, Status> {
+        Err(status::unimplemented("GetIngestion"))
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<pb::GetMessageRequest>,
+    ) -> Result<Response<pb::GetMessageResponse>, Status> {
+        let ctx = self.context(&request)?;
+        let (campaign, id) = convert::parse::get_message(request.into_inner()).map_err(refuse)?;
+        let seen = self.messages.get(&ctx, &campaign, &id).await.map_err(refuse)?;
+        Ok(Response::new(pb::GetMessageResponse {
+            message: Some(convert::render::message(&campaign, seen.value)),
+            observe_time: Some(convert::render::timestamp(seen.began)),
+        }))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<pb::ListMessagesRequest>,
+    ) -> Result<Response<pb::ListMessagesResponse>, Status> {
+        let ctx = self.context(&request)?;
+        let asked = convert::parse::list_messages(request.into_inner()).map_err(refuse)?;
+        let seal = tokens::PageSeal::new(&self.secret, ctx.workspace.id, &asked.campaign, asked.statuses);
+        let from = seal.open(&asked.page_token).map_err(refuse)?;
+        let listing = self.messages.list(&ctx, &asked.campaign, asked.page_size, from, asked.statuses).await;
+        let listing = listing.map_err(refuse)?;
+        let next_page_token = listing.next.map(|position| seal.seal(position)).unwrap_or_default();
+        Ok(Response::new(convert::render::listing(&asked.campaign, listing, next_page_token)))
+    }
+
+    async fn count_messages(
+        &self,
+        _: Request<pb::CountMessagesRequest>,
+    ) -> Result<Response<pb::CountMessagesResponse>, Status> {
+        Err(status::unimplemented("CountMessages"))
+    }
+
+    async fn cancel_message(
+        &self,
+        request: Request<pb::CancelMessageRequest>,
+    ) -> Result<Response<pb::CancelMessageResponse>, Status> {
+        let ctx = self.context(&request)?;
+        let (campaign, id) = convert::parse::cancel_message(request.into_inner()).map_err(refuse)?;
+        let cancelled = self.cancel.cancel(ctx, campaign.clone(), id).await.map_err(refuse)?;
+        Ok(Response::new(pb::CancelMessageResponse {
+            message: Some(convert::render::message(&campaign, cancelled.message)),
+            already_cancelled: cancelled.already,
+        }))
+    }
+
+    type CancelMessagesStream = Answers<pb::CancelMessagesResponse>;
+
+    async fn cancel_messages(
+        &self,
+        _: Request<pb::CancelMessagesRequest>,
+    ) -> Result<Response<Self::CancelMessagesStream>, Status> {
+        Err(status::unimplemented("CancelMessages"))
+    }
+
+    type WatchMessagesStream = Answers<pb::WatchMessagesResponse>;
+
+    async fn watch_messages(
+        &self,
+        request: Request<pb::WatchMessagesRequest>,
+    ) -> Result<Response<Self::WatchMessagesStream>, Status> {
+        let ctx = self.context(&request)?;
+        let (campaign, options, resume_token) =
+            convert::parse::watch(request.into_inner()).map_err(refuse)?;
+        if !resume_token.is_empty() {
+            return Err(status::unimplemented("resume_token"));
+        }
+        let updates = self.hub.watch(ctx, campaign.clone(), options);
+        let answers = updates
+            .map(move |update| update.map(|u| convert::render::watch_update(&campaign, u)).map_err(refuse));
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

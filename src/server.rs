@@ -1,0 +1,182 @@
+//! The composition root: builds the parts, binds, serves, drains.
+//!
+//! gRPC is served by hyper directly, not by tonic's own server: that one answers an expired deadline with
+//! CANCELLED and drops the handler, and its shutdown waits for open streams for as long as they live.
+//! Deadlines and the drain are this service's own.
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    campaigns::{
+        audience::Audience,
+        cancel::Cancel,
+        messages::Messages,
+        watch::{Hub, WatchConfig},
+    },
+    clock::Clock,
+    config::Config,
+    error::Error,
+    grpc::{self, Service},
+    ledger::{Fingerprinter, Ledger},
+    secret::{Purpose, Secret},
+    upstream,
+};
+
+/// Streams that one connection may have open at once.
+const MAX_STREAMS: u32 = 1_000;
+
+/// What one connection may send before it is read: room for streams of items.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The headers of one call, in bytes.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// A connection on which nothing moves is asked for a sign of life this often, and given up without one.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What calls that the drain's end cut short get to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The service, built and not yet bound.
+#[derive(Debug)]
+pub struct Server {
+    service: Service,
+    drain_timeout: Duration,
+    drain_delay: Duration,
+    draining: CancellationToken,
+    stopping: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Server {
+    /// Builds every part. Nothing is bound or sent.
+    ///
+    /// # Errors
+    /// Where the upstream client cannot be built (no usable certificates, say).
+    pub fn new(config: &Config, secret: Secret, clock: Clock) -> Result<Self, Error> {
+        let client = upstream::Client::new(&config.upstream, clock)?;
+        Ok(Self::with_client(config, client, secret, clock))
+    }
+
+    /// The same, in front of a client of the caller's making.
+    pub fn with_client(config: &Config, client: upstream::Client, secret: Secret, clock: Clock) -> Self {
+        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+        let tracker = TaskTracker::new();
+        let watch = WatchConfig { poll_interval: config.poll_interval, ..WatchConfig::default() };
+        let hub = Hub::new(client.clone(), watch, clock, tracker.clone(), draining.clone());
+        let audience = Audience::new(
+            client.clone(),
+            Ledger::in_memory(config.ledger),
+            Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
+            hub.clone(),
+            config.audience,
+            tracker.clone(),
+            stopping.clone(),
+        );
+        let service = Service {
+            audience,
+            messages: Messages::new(client.clone()),
+            cancel: Cancel::new(client, hub.clone(), tracker.clone()),
+            hub,
+            secret: secret.into(),
+        };
+        Self {
+            service,
+            drain_timeout: config.drain_timeout,
+            drain_delay: config.drain_delay,
+            draining,
+            stopping,
+            tracker,
+        }
+    }
+
+    /// Serves on this listener until `shutdown` ends, then drains. Returns when all is over.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let (health, stack) = grpc::stack(self.service.clone()).await;
+        let connections = GracefulShutdown::new();
+        let accept = async {
+            loop {
+                let socket = match listener.accept().await {
+                    Ok((socket, _)) => socket,
+                    Err(error) => {
+                        // Out of descriptors, most likely: others may end soon, and a hot loop helps nobody.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                };
+                let _ = socket.set_nodelay(true);
+                let connection = http2().serve_connection(TokioIo::new(socket), TowerToHyperService::new(stack.clone()));
+                let connection = connections.watch(connection.into_owned());
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection broke off");
+                    }
+                });
+            }
+        };
+        tokio::pin!(shutdown);
+        tokio::select! {
+            never = accept => { let _: Infallible = never; }
+            () = &mut shutdown => {}
+        }
+
+        tracing::info!("draining");
+        health.not_serving().await;
+        tokio::time::sleep(self.drain_delay).await;
+        drop(listener);
+        self.drain(connections).await;
+    }
+
+    async fn drain(self, connections: GracefulShutdown) {
+        self.draining.cancel();
+        let connections = connections.shutdown();
+        tokio::pin!(connections);
+        if timeout(self.drain_timeout, &mut connections).await.is_err() {
+            tracing::warn!("calls still ran when the drain timeout passed: they are ended now");
+        }
+        self.stopping.cancel();
+        let _ = timeout(LAST_WORDS, &mut connections).await;
+        // Writes that are on their way land, however long ago their callers left; their own timeouts bound it.
+        self.tracker.close();
+        self.tracker.wait().await;
+        tracing::info!("drained");
+    }
+}
+
+fn http2() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_PATIENCE);
+    builder
+}
+
+/// Binds, or says what to do.
+///
+/// # Errors
+/// Where the address is taken or not this machine's.
+pub async fn listen(addr: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(addr).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("{addr} is taken by another program: stop it, or choose another port with --listen")
+        }
+        _ => format!("cannot listen on {addr}: {error}"),
+    })
+}
