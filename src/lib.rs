@@ -5,6 +5,7 @@ pub mod context;
 pub mod error;
 pub mod ledger;
 pub mod model;
+pub mod upstream;
 
 #[allow(missing_docs)]
 pub mod pb {

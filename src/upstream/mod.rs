@@ -1,0 +1,179 @@
+//! The client of the vendor's REST API, and the only place that knows reqwest and the upstream's JSON.
+//!
+//! [`request`] builds what goes out, without I/O. It passes one tower stack (`stack`), at whose end a
+//! transport hands over [`evidence`], and `classify` turns that into an outcome. The test seam is the
+//! transport: [`Client::with_transport`].
+
+pub mod batch;
+mod classify;
+mod config;
+pub mod evidence;
+mod mask;
+mod reasons;
+pub mod request;
+mod retry;
+mod stack;
+mod transport;
+mod wire;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Request;
+use tokio::time::Instant;
+use tower::{Service, ServiceExt as _};
+
+pub use self::{
+    batch::{Batch, EncodedItem},
+    classify::{CancelAnswer, Outcome},
+    config::{Batches, Config, ConfigFault},
+    evidence::{Body, Broken, Evidence, Unsent},
+    request::{Call, Operation},
+};
+use self::{request::Routes, stack::Stack, transport::Http};
+use crate::{
+    clock::Clock,
+    context::Context,
+    error::Error,
+    model::{CampaignId, Message, MessageId, Observed, Page, Slice},
+};
+
+/// The client. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    stack: Stack,
+    routes: Routes,
+    timeouts: Arc<Timeouts>,
+    batches: Batches,
+    clock: Clock,
+}
+
+struct Timeouts {
+    read_attempt: Duration,
+    write_attempt: Duration,
+    operation: Duration,
+}
+
+impl Client {
+    /// A client that speaks HTTP.
+    pub fn new(config: &Config, clock: Clock) -> Result<Self, ConfigFault> {
+        Ok(Self::with_transport(Http::new(config)?, config, clock))
+    }
+
+    /// A client whose attempts end in `transport`.
+    pub fn with_transport<T>(transport: T, config: &Config, clock: Clock) -> Self
+    where
+        T: Service<Call, Response = Evidence, Error = Infallible> + Clone + Send + Sync + 'static,
+        T::Future: Send + 'static,
+    {
+        Self {
+            stack: stack::stack(transport, config.batches, clock),
+            routes: Routes::new(config),
+            timeouts: Arc::new(Timeouts {
+                read_attempt: config.read_attempt_timeout,
+                write_attempt: config.write_attempt_timeout,
+                operation: config.operation_timeout,
+            }),
+            batches: config.batches,
+            clock,
+        }
+    }
+
+    /// Fetches one message.
+    pub async fn get_message(
+        &self,
+        ctx: &Context,
+        campaign: &CampaignId,
+        id: &MessageId,
+    ) -> Result<Observed<Message>, Error> {
+        let request = self.routes.get_message(&ctx.workspace.key, campaign, id)?;
+        let (body, began) = self.read(ctx, request, Operation::GetMessage).await?;
+        let message = wire::message(&body).map_err(|why| classify::invalid(&why))?;
+        if !message.id.as_str().eq_ignore_ascii_case(id.as_str()) {
+            return Err(classify::invalid("it is about another message than the one asked for"));
+        }
+        Ok(Observed { value: message, began })
+    }
+
+    /// Fetches a part of a campaign's messages, as the upstream orders them.
+    pub async fn list_messages(
+        &self,
+        ctx: &Context,
+        campaign: &CampaignId,
+        slice: Slice,
+    ) -> Result<Observed<Page>, Error> {
+        let request = self.routes.list_messages(&ctx.workspace.key, campaign, slice)?;
+        let (body, began) = self.read(ctx, request, Operation::ListMessages).await?;
+        let page = wire::page(&body).map_err(|why| classify::invalid(&why))?;
+        let nameless = page.entries.iter().filter(|entry| entry.is_none()).count();
+        if nameless > 0 {
+            tracing::warn!(
+                nameless,
+                entries = page.entries.len(),
+                "the upstream listed messages without an id"
+            );
+        }
+        Ok(Observed { value: page, began })
+    }
+
+    /// Adds the items of a batch. Only its attempts' own timeout cuts it: a batch that is on its way
+    /// outlives its caller, whose deadline merely forbids further attempts.
+    pub async fn add_audience(&self, ctx: &Context, campaign: &CampaignId, batch: &Batch) -> Outcome {
+        let request = match self.routes.add_audience(&ctx.workspace.key, campaign, batch) {
+            Ok(request) => request,
+            Err(error) => return Outcome::Refused(error),
+        };
+        let call = self.call(ctx, request, Operation::AddAudience(batch.asked.clone()));
+        match self.send(call).await {
+            Ok(evidence) => classify::classify(&evidence, &batch.asked, self.batches, self.clock.now()),
+            // Only a layer that refused to send the batch ends here.
+            Err(error) => Outcome::from(error),
+        }
+    }
+
+    /// Cancels a message. An error with `Applied::No` proves that nothing was done. Like a batch, a
+    /// cancellation that is on its way is cut by nothing but its attempts' timeout.
+    pub async fn cancel_message(
+        &self,
+        ctx: &Context,
+        campaign: &CampaignId,
+        id: &MessageId,
+    ) -> Result<CancelAnswer, Error> {
+        let request = self.routes.cancel_message(&ctx.workspace.key, campaign, id)?;
+        let evidence = self.send(self.call(ctx, request, Operation::CancelMessage(id.clone()))).await?;
+        classify::cancel(&evidence, id, self.clock.now())
+    }
+
+    async fn read(
+        &self,
+        ctx: &Context,
+        request: Request<Bytes>,
+        operation: Operation,
+    ) -> Result<(Bytes, chrono::DateTime<chrono::Utc>), Error> {
+        let began = self.clock.now();
+        let evidence = self.send(self.call(ctx, request, operation.clone())).await?;
+        Ok((classify::read(&evidence, &operation, self.clock.now())?, began))
+    }
+
+    fn call(&self, ctx: &Context, request: Request<Bytes>, operation: Operation) -> Call {
+        let own = Instant::now() + self.timeouts.operation;
+        let callers = ctx.deadline.filter(|deadline| *deadline <= own);
+        let attempt_timeout =
+            if operation.is_write() { self.timeouts.write_attempt } else { self.timeouts.read_attempt };
+        Call {
+            request,
+            operation,
+            attempt: 1,
+            attempt_timeout,
+            until: callers.unwrap_or(own),
+            until_is_callers: callers.is_some(),
+        }
+    }
+
+    async fn send(&self, call: Call) -> Result<Evidence, Error> {
+        self.stack.clone().oneshot(call).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
