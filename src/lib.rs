@@ -4,6 +4,7 @@ pub mod clock;
 pub mod context;
 pub mod error;
 pub mod model;
+pub mod secret;
 
 #[allow(missing_docs)]
 pub mod pb {
