@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod context;
 pub mod error;
+pub mod grpc;
 pub mod model;
 pub mod secret;
 

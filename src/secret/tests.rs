@@ -4,13 +4,8 @@ use std::{collections::HashSet, fs, path::PathBuf};
 
 use super::*;
 
-const PURPOSES: [Purpose; 5] = [
-    Purpose::Workspace,
-    Purpose::PageTokens,
-    Purpose::ResumeTokens,
-    Purpose::Fingerprints,
-    Purpose::Sealing,
-];
+const PURPOSES: [Purpose; 5] =
+    [Purpose::Workspace, Purpose::PageTokens, Purpose::ResumeTokens, Purpose::Fingerprints, Purpose::Sealing];
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
