@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod bounds;
+pub mod convert;
 pub mod deadline;
 pub mod status;
 #[cfg(test)]
