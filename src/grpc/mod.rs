@@ -5,6 +5,7 @@ pub mod auth;
 pub mod bounds;
 pub mod convert;
 pub mod deadline;
+pub mod rescue;
 pub mod status;
 #[cfg(test)]
 mod tests;
