@@ -62,6 +62,54 @@ pub enum Reason {
     Internal,
 }
 
+impl Reason {
+    /// Every reason, in the contract's order. (That none is missing is tested against the contract itself.)
+    pub const ALL: [Self; 42] = [
+        Self::FieldInvalid,
+        Self::RecipientRequired,
+        Self::IdentifierInvalid,
+        Self::TimeZoneRequired,
+        Self::TimeZoneUnknown,
+        Self::DatetimeInvalid,
+        Self::LocalTimeNonexistent,
+        Self::LocalTimeAmbiguous,
+        Self::DuplicateRecipient,
+        Self::TooManyItems,
+        Self::PageTokenInvalid,
+        Self::ResumeTokenInvalid,
+        Self::RequestIdReused,
+        Self::UpstreamRejected,
+        Self::CampaignNotEvergreen,
+        Self::CampaignTerminated,
+        Self::CampaignPaused,
+        Self::ContactIdentityConflict,
+        Self::ContactChannelIdentifierMissing,
+        Self::MessageNotCancellable,
+        Self::UpstreamKeyRefused,
+        Self::DoubtLimitReached,
+        Self::ApiKeyInvalid,
+        Self::CredentialsInvalid,
+        Self::CampaignsFeatureUnavailable,
+        Self::WorkspaceForbidden,
+        Self::CampaignNotFound,
+        Self::MessageNotFound,
+        Self::IngestionNotFound,
+        Self::UpstreamRateLimited,
+        Self::Overloaded,
+        Self::WatcherTooSlow,
+        Self::RequestIdInUse,
+        Self::MessageTooLarge,
+        Self::UpstreamUnavailable,
+        Self::UpstreamCircuitOpen,
+        Self::DeadlineExceeded,
+        Self::UpstreamResponseInvalid,
+        Self::OutcomeUnknown,
+        Self::ServerDraining,
+        Self::LedgerUnavailable,
+        Self::Internal,
+    ];
+}
+
 /// One thing that is wrong with one field of the caller's request. It never holds the field's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

@@ -1,0 +1,110 @@
+//! Who calls: the API key that came with a call names its workspace and opens it upstream.
+
+use ring::hmac;
+use tonic::metadata::MetadataMap;
+
+use crate::{
+    error::{Error, Reason},
+    model::{ApiKey, Workspace, WorkspaceId},
+    secret::{Purpose, Secret},
+};
+
+/// The metadata key under which a caller sends its API key.
+pub const API_KEY: &str = "x-api-key";
+
+/// The longest API key, in bytes.
+pub const MAX_API_KEY_BYTES: usize = 512;
+
+/// The workspace whose key came with a call. What is wrong with a key is said; the key itself never is.
+pub fn workspace(metadata: &MetadataMap, secret: &Secret) -> Result<Workspace, Error> {
+    let refused = |message: &'static str| Err(Error::new(Reason::ApiKeyInvalid, message));
+    let mut values = metadata.get_all(API_KEY).iter();
+    let key = match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes(),
+        (None, _) => return refused("no API key came with the call: send yours as metadata \"x-api-key\""),
+        // Which of them counts would be anyone's guess, and a proxy may guess otherwise.
+        (Some(_), Some(_)) => {
+            return refused("more than one API key came with the call: send \"x-api-key\" once");
+        }
+    };
+    if key.is_empty() {
+        return refused("the API key is empty: send your workspace's key as metadata \"x-api-key\"");
+    }
+    if key.len() > MAX_API_KEY_BYTES {
+        return refused(
+            "the API key is too long: send your workspace's key, at most 512 bytes, as \"x-api-key\"",
+        );
+    }
+    match std::str::from_utf8(key) {
+        Ok(text) if key.iter().all(u8::is_ascii_graphic) => {
+            Ok(Workspace { id: workspace_id(key, secret), key: ApiKey::new(text) })
+        }
+        _ => refused(
+            "the API key holds a space or a character outside visible ASCII: send it exactly as BluBash \
+             shows it, as metadata \"x-api-key\"",
+        ),
+    }
+}
+
+/// A keyed digest of the key: whoever reads a log or the ledger cannot try keys against it.
+fn workspace_id(key: &[u8], secret: &Secret) -> WorkspaceId {
+    let digest = hmac::sign(&secret.hmac_key(Purpose::Workspace), key);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.as_ref()[..16]);
+    WorkspaceId(id)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tonic::metadata::MetadataValue;
+
+    use super::*;
+
+    fn metadata(keys: &[&[u8]]) -> MetadataMap {
+        let mut headers = http::HeaderMap::new();
+        for key in keys {
+            headers.append(API_KEY, http::HeaderValue::from_bytes(key).unwrap());
+        }
+        MetadataMap::from_headers(headers)
+    }
+
+    #[test]
+    fn a_key_opens_its_workspace_and_the_same_key_always_names_the_same_one() {
+        let secret = Secret::random();
+        let open = |key: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert(API_KEY, MetadataValue::try_from(key).unwrap());
+            workspace(&metadata, &secret).unwrap()
+        };
+        assert_eq!(open("bb_live_1").key.expose(), "bb_live_1");
+        assert_eq!(open("bb_live_1").id, open("bb_live_1").id);
+        assert_ne!(open("bb_live_1").id, open("bb_live_2").id);
+        let elsewhere = workspace(&metadata(&[b"bb_live_1"]), &Secret::random()).unwrap();
+        assert_ne!(open("bb_live_1").id, elsewhere.id, "under another secret the key has another name");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_one_is_refused_in_words_that_say_what_to_send() {
+        let long = [b'k'; MAX_API_KEY_BYTES + 1];
+        let lists: [&[&[u8]]; 10] = [
+            &[],
+            &[b""],
+            &[b"canary key"],
+            &[b" canary"],
+            &[b"canary\t"],
+            &["canaryü".as_bytes()],
+            &[b"canary\xff"],
+            &[&long],
+            &[b"canary-one", b"canary-two"],
+            &[b"canary", b"canary"],
+        ];
+        for keys in lists {
+            let error = workspace(&metadata(keys), &Secret::random()).unwrap_err();
+            assert_eq!(error.reason(), Reason::ApiKeyInvalid);
+            assert!(error.message().contains("x-api-key"), "{error}");
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+        assert!(workspace(&metadata(&[&long[1..]]), &Secret::random()).is_ok());
+    }
+}

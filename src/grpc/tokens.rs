@@ -1,0 +1,171 @@
+//! Page and resume tokens: sealed, so that a caller can neither read nor make one, and bound to the
+//! workspace, campaign and filter for which they were given. A token confers no rights.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
+
+use crate::{
+    error::{Error, Reason, Violation},
+    model::{CampaignId, MessageId, StatusSet, WorkspaceId},
+    secret::{Purpose, Secret, random_bytes},
+};
+
+/// The form of the sealed bytes. A token of another version does not open.
+const VERSION: u8 = 1;
+
+/// Version, purpose, nonce.
+const HEAD: usize = 2 + NONCE_LEN;
+
+/// The longest token that is looked at, in characters.
+pub const MAX_TOKEN_CHARS: usize = 1024;
+
+/// To whom and what a token is bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// Whose data it continues.
+    pub workspace: &'a WorkspaceId,
+    /// Of which campaign.
+    pub campaign: &'a CampaignId,
+    /// Under which filter.
+    pub statuses: StatusSet,
+}
+
+/// Seals and opens the tokens of one purpose.
+pub struct Sealer {
+    key: LessSafeKey,
+    purpose: u8,
+}
+
+impl Sealer {
+    /// For page tokens.
+    pub fn pages(secret: &Secret) -> Self {
+        Self::new(secret, Purpose::PageTokens, 1)
+    }
+
+    /// For a watch's resume tokens.
+    pub fn resumes(secret: &Secret) -> Self {
+        Self::new(secret, Purpose::ResumeTokens, 2)
+    }
+
+    #[expect(clippy::expect_used, reason = "a key is refused only for its length, which is the type's")]
+    fn new(secret: &Secret, purpose: Purpose, byte: u8) -> Self {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &secret.derive(purpose)).expect("32 bytes are a key");
+        Self { key: LessSafeKey::new(key), purpose: byte }
+    }
+
+    /// Seals a few bytes: version, purpose, nonce, ciphertext and tag, in base64url without padding.
+    #[expect(clippy::expect_used, reason = "sealing refuses only inputs of more than 256 GiB")]
+    pub fn seal(&self, binding: Binding<'_>, plain: &[u8]) -> String {
+        let nonce: [u8; NONCE_LEN] = random_bytes();
+        let mut sealed = plain.to_vec();
+        self.key
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(self.bound_to(binding)),
+                &mut sealed,
+            )
+            .expect("a token is short");
+        let token = [&[VERSION, self.purpose], &nonce[..], &sealed].concat();
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// What was sealed; `None` where the text is not a token of this purpose with this binding. Which of
+    /// them does not fit is not told apart: a forger would learn from it.
+    pub fn open(&self, binding: Binding<'_>, text: &str) -> Option<Vec<u8>> {
+        if text.len() > MAX_TOKEN_CHARS {
+            return None;
+        }
+        let token = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (head, sealed) = token.split_at_checked(HEAD)?;
+        if head[..2] != [VERSION, self.purpose] {
+            return None;
+        }
+        let nonce = Nonce::try_assume_unique_for_key(&head[2..]).ok()?;
+        let mut sealed = sealed.to_vec();
+        let plain = self.key.open_in_place(nonce, Aad::from(self.bound_to(binding)), &mut sealed).ok()?;
+        Some(plain.to_vec())
+    }
+
+    /// Only the campaign's id, which stands last, has no fixed length: no two bindings give the same bytes.
+    fn bound_to(&self, binding: Binding<'_>) -> Vec<u8> {
+        let Binding { workspace, campaign, statuses } = binding;
+        let fixed = [VERSION, self.purpose, statuses.bits()];
+        [&fixed, &workspace.0[..], campaign.as_str().as_bytes()].concat()
+    }
+}
+
+/// Where a list goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageToken {
+    /// Entries of the upstream's list that lie behind.
+    pub offset: u64,
+    /// A keyed digest of the last ids of the page before: whether the list has shifted since.
+    pub last: [u8; 8],
+}
+
+/// Seals and opens page tokens.
+pub struct PageTokens {
+    sealer: Sealer,
+    digests: hmac::Key,
+}
+
+impl PageTokens {
+    /// Tokens under this secret.
+    pub fn new(secret: &Secret) -> Self {
+        Self { sealer: Sealer::pages(secret), digests: secret.hmac_key(Purpose::Fingerprints) }
+    }
+
+    /// A token that only [`PageTokens::open`] with the same workspace, campaign and filter opens.
+    pub fn seal(
+        &self,
+        token: &PageToken,
+        workspace: &WorkspaceId,
+        campaign: &CampaignId,
+        statuses: StatusSet,
+    ) -> String {
+        let plain = [token.offset.to_be_bytes(), token.last].concat();
+        self.sealer.seal(Binding { workspace, campaign, statuses }, &plain)
+    }
+
+    /// Opens a token. The empty text, which means the first page, is the caller's to tell apart.
+    pub fn open(
+        &self,
+        text: &str,
+        workspace: &WorkspaceId,
+        campaign: &CampaignId,
+        statuses: StatusSet,
+    ) -> Result<PageToken, Error> {
+        let plain = self.sealer.open(Binding { workspace, campaign, statuses }, text);
+        let words = plain.as_deref().map(|plain| plain.as_chunks::<8>());
+        match words {
+            Some(([offset, last], [])) => Ok(PageToken { offset: u64::from_be_bytes(*offset), last: *last }),
+            _ => Err(Error::invalid(vec![Violation::new(
+                "page_token",
+                Reason::PageTokenInvalid,
+                "is not a next_page_token that this server gave for this workspace, campaign_id and statuses; \
+                 leave it out to start at the first page",
+            )])),
+        }
+    }
+
+    /// The keyed digest of a page's last ids, for [`PageToken::last`].
+    pub fn digest<'a>(&self, ids: impl IntoIterator<Item = &'a MessageId>) -> [u8; 8] {
+        let mut context = hmac::Context::with_key(&self.digests);
+        // Set apart from the digests of items, which share the key.
+        context.update(b"page\0");
+        for id in ids {
+            // With its length before it, so that "ab", "c" is not "a", "bc".
+            context.update(&(id.as_str().len() as u64).to_be_bytes());
+            context.update(id.as_str().as_bytes());
+        }
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&context.sign().as_ref()[..8]);
+        digest
+    }
+}
+
+#[cfg(test)]
+mod tests;
