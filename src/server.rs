@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     config::Config,
     error::Error,
-    grpc::{self, Service},
+    grpc::{self, Service, auth::Workspaces, tokens::PageTokens},
     ledger::{Fingerprinter, Ledger},
     secret::{Purpose, Secret},
     upstream,
@@ -88,7 +88,8 @@ impl Server {
             messages: Messages::new(client.clone()),
             cancel: Cancel::new(client, hub.clone(), tracker.clone()),
             hub,
-            secret: secret.into(),
+            workspaces: Workspaces::new(&secret),
+            pages: PageTokens::new(&secret).into(),
         };
         Self {
             service,

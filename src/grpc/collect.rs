@@ -1,11 +1,13 @@
 //! Reads a whole AddAudience stream. Nothing is sent upstream before its end: a stream that breaks off has
 //! messaged nobody.
 
-use futures_util::{Stream, StreamExt as _};
 use prost::Message as _;
-use tonic::Status;
+use tonic::Streaming;
 
-use super::{convert::parse, rescue};
+use super::{
+    convert::parse,
+    rescue::{StreamFault, receive},
+};
 use crate::{
     campaigns::audience::Entry,
     error::{Error, Reason, Violation},
@@ -25,41 +27,43 @@ pub(super) struct Asked {
     pub(super) campaign: CampaignId,
     pub(super) options: IngestionOptions,
     pub(super) entries: Vec<Entry>,
+    bytes: usize,
 }
 
 /// Reads to the caller's half-close and checks all of it.
-pub(super) async fn collect(
-    stream: impl Stream<Item = Result<pb::AddAudienceRequest, Status>>,
-) -> Result<Asked, Error> {
-    let mut stream = std::pin::pin!(stream);
-    let Some(first) = stream.next().await else {
-        return Err(Error::invalid(vec![
-            Violation::new("campaign_id", Reason::FieldInvalid, "the stream is empty: its first message names the campaign"),
-            Violation::new("items", Reason::FieldInvalid, "at least one item is required"),
-        ]));
+pub(super) async fn collect(mut stream: Streaming<pb::AddAudienceRequest>) -> Result<Asked, StreamFault> {
+    let Some(first) = receive(&mut stream).await? else {
+        let empty = "the stream is empty: its first message names the campaign, and at least one item is required";
+        return Err(StreamFault::Invalid(Error::invalid(vec![
+            Violation::new("campaign_id", Reason::FieldInvalid, empty),
+            Violation::new("items", Reason::FieldInvalid, empty),
+        ])));
     };
-    let first = first.map_err(rescue::from_tonic)?;
-    let mut violations = Vec::new();
-    let campaign = parse::campaign_id(first.campaign_id, &mut violations);
-    let options = parse::options(first.options.as_ref()).map_err(|more| violations.extend(more));
-    let (Some(campaign), Ok(options)) = (campaign, options) else {
-        return Err(Error::invalid(violations));
-    };
-    let mut asked = Asked { campaign, options, entries: Vec::with_capacity(first.items.len()) };
-    let mut bytes = 0;
-    asked.take(first.items, &mut bytes)?;
-    while let Some(message) = stream.next().await {
-        let message = message.map_err(rescue::from_tonic)?;
-        asked.check_head(&message.campaign_id, message.options.as_ref(), first.options.as_ref())?;
-        asked.take(message.items, &mut bytes)?;
+    let mut asked = Asked::begin(first.campaign_id, first.options.clone()).map_err(StreamFault::Invalid)?;
+    asked.take(first.items).map_err(StreamFault::Invalid)?;
+    while let Some(message) = receive(&mut stream).await? {
+        asked
+            .check_head(&message.campaign_id, message.options.as_ref(), first.options.as_ref())
+            .and_then(|()| asked.take(message.items))
+            .map_err(StreamFault::Invalid)?;
     }
     Ok(asked)
 }
 
 impl Asked {
-    fn take(&mut self, items: Vec<pb::AudienceItem>, bytes: &mut usize) -> Result<(), Error> {
-        *bytes += items.iter().map(pb::AudienceItem::encoded_len).sum::<usize>();
-        if self.entries.len() + items.len() > MAX_ITEMS || *bytes > MAX_BYTES {
+    fn begin(campaign: String, options: Option<pb::AudienceOptions>) -> Result<Self, Error> {
+        let mut violations = Vec::new();
+        let campaign = parse::campaign_id(campaign, &mut violations);
+        let options = parse::options(options).map_err(|more| violations.extend(more));
+        match (campaign, options) {
+            (Some(campaign), Ok(options)) => Ok(Self { campaign, options, entries: Vec::new(), bytes: 0 }),
+            _ => Err(Error::invalid(violations)),
+        }
+    }
+
+    fn take(&mut self, items: Vec<pb::AudienceItem>) -> Result<(), Error> {
+        self.bytes += items.iter().map(pb::AudienceItem::encoded_len).sum::<usize>();
+        if self.entries.len() + items.len() > MAX_ITEMS || self.bytes > MAX_BYTES {
             return Err(Error::new(
                 Reason::TooManyItems,
                 "one AddAudience takes at most 5,000 items and 16 MiB; nothing was sent",

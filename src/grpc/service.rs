@@ -5,13 +5,12 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{collect, convert, deadline, status, tokens};
+use super::{auth::Workspaces, collect, convert, deadline, rescue::StreamFault, status, tokens::{Binding, PageTokens}};
 use crate::{
     campaigns::{audience::Audience, cancel::Cancel, messages::Messages, watch::Hub},
     context::Context,
     error::Error,
     pb::{self, campaigns_service_server::CampaignsService},
-    secret::Secret,
 };
 
 /// The service, as tonic calls it. Cheap to clone.
@@ -25,15 +24,17 @@ pub struct Service {
     pub cancel: Cancel,
     /// Watches campaigns.
     pub hub: Hub,
-    /// Seals page tokens and names workspaces.
-    pub secret: Arc<Secret>,
+    /// Names workspaces.
+    pub workspaces: Workspaces,
+    /// Seals page tokens.
+    pub pages: Arc<PageTokens>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     fn context<T>(&self, request: &Request<T>) -> Result<Context, Status> {
-        deadline::context(request, &self.secret).map_err(refuse)
+        super::context(request, &self.workspaces).map_err(refuse)
     }
 }
 
@@ -52,6 +53,11 @@ impl CampaignsService for Service {
         let ctx = self.context(&request)?;
         let stream = request.into_inner();
         let asked = deadline::within(ctx.deadline, collect::collect(stream)).await.map_err(refuse)?;
+        let asked = asked.map_err(|fault| match fault {
+            StreamFault::Invalid(error) => refuse(error),
+            // Nobody is there to read it. Nothing was sent upstream.
+            StreamFault::Gone => Status::cancelled("the stream broke off"),
+        })?;
         let ingested = self.audience.add(ctx, asked.campaign, asked.options, asked.entries).await;
         Ok(Response::new(convert::render::ingested(ingested.map_err(refuse)?)))
     }
@@ -91,11 +97,12 @@ impl CampaignsService for Service {
     ) -> Result<Response<pb::ListMessagesResponse>, Status> {
         let ctx = self.context(&request)?;
         let asked = convert::parse::list_messages(request.into_inner()).map_err(refuse)?;
-        let seal = tokens::PageSeal::new(&self.secret, ctx.workspace.id, &asked.campaign, asked.statuses);
-        let from = seal.open(&asked.page_token).map_err(refuse)?;
+        let binding =
+            Binding { workspace: &ctx.workspace.id, campaign: &asked.campaign, statuses: asked.statuses };
+        let from = self.pages.open(binding, &asked.page_token).map_err(refuse)?;
         let listing = self.messages.list(&ctx, &asked.campaign, asked.page_size, from, asked.statuses).await;
         let listing = listing.map_err(refuse)?;
-        let next_page_token = listing.next.map(|position| seal.seal(position)).unwrap_or_default();
+        let next_page_token = listing.next.map(|next| self.pages.seal(binding, next)).unwrap_or_default();
         Ok(Response::new(convert::render::listing(&asked.campaign, listing, next_page_token)))
     }
 
