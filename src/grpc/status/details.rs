@@ -154,7 +154,7 @@ fn log(error: &Error, entry: &Entry) {
     let (code, reason, applied) = (code_name(entry.code), entry.name(), error.applied());
     match (error.reason(), entry.code) {
         (Reason::Internal, _) => {
-            tracing::error!(code, reason, ?applied, message = error.message(), "a call failed");
+            tracing::error!(code, reason, ?applied, why = error.message(), "a call failed");
         }
         (_, Code::Internal) => tracing::error!(code, reason, ?applied, "a call failed"),
         (_, Code::Unknown | Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted) => {
