@@ -23,7 +23,6 @@ use crate::{
     },
     clock::Clock,
     config::Config,
-    error::Error,
     grpc::{self, Service, auth::Workspaces, tokens::PageTokens},
     ledger::{Fingerprinter, Ledger},
     secret::{Purpose, Secret},
@@ -47,8 +46,12 @@ const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
 /// What calls that the drain's end cut short get to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Why the service cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[error("reflection cannot serve the contract: {0}")]
+pub struct StartError(#[from] tonic_reflection::server::Error);
+
 /// The service, built and not yet bound.
-#[derive(Debug)]
 pub struct Server {
     service: Service,
     drain_timeout: Duration,
@@ -63,13 +66,13 @@ impl Server {
     ///
     /// # Errors
     /// Where the upstream client cannot be built (no usable certificates, say).
-    pub fn new(config: &Config, secret: Secret, clock: Clock) -> Result<Self, Error> {
+    pub fn new(config: &Config, secret: &Secret, clock: Clock) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
         Ok(Self::with_client(config, client, secret, clock))
     }
 
     /// The same, in front of a client of the caller's making.
-    pub fn with_client(config: &Config, client: upstream::Client, secret: Secret, clock: Clock) -> Self {
+    pub fn with_client(config: &Config, client: upstream::Client, secret: &Secret, clock: Clock) -> Self {
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
         let watch = WatchConfig { poll_interval: config.poll_interval, ..WatchConfig::default() };
@@ -88,8 +91,8 @@ impl Server {
             messages: Messages::new(client.clone()),
             cancel: Cancel::new(client, hub.clone(), tracker.clone()),
             hub,
-            workspaces: Workspaces::new(&secret),
-            pages: PageTokens::new(&secret).into(),
+            workspaces: Workspaces::new(secret),
+            pages: PageTokens::new(secret).into(),
         };
         Self {
             service,
@@ -102,8 +105,15 @@ impl Server {
     }
 
     /// Serves on this listener until `shutdown` ends, then drains. Returns when all is over.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let (health, stack) = grpc::stack(self.service.clone()).await;
+    ///
+    /// # Errors
+    /// Where the service cannot be put together; then nothing was served.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), StartError> {
+        let (health, stack) = grpc::stack(self.service.clone()).await?;
         let connections = GracefulShutdown::new();
         let accept = async {
             loop {
@@ -137,6 +147,7 @@ impl Server {
         tokio::time::sleep(self.drain_delay).await;
         drop(listener);
         self.drain(connections).await;
+        Ok(())
     }
 
     async fn drain(self, connections: GracefulShutdown) {

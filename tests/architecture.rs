@@ -7,8 +7,18 @@ use std::{
 
 /// Top to bottom: a module may use those below it, never one above.
 const LAYERS: [&str; 12] = [
-    "cli", "server", "config", "grpc", "campaigns", "ledger", "upstream", "secret", "context", "clock",
-    "model", "error",
+    "cli",
+    "server",
+    "config",
+    "grpc",
+    "campaigns",
+    "ledger",
+    "upstream",
+    "secret",
+    "context",
+    "clock",
+    "model",
+    "error",
 ];
 
 /// What the layers' order alone would allow, and must not be.
@@ -46,7 +56,8 @@ fn root() -> &'static Path {
 /// comments and tests.
 fn modules() -> Vec<(PathBuf, String, String)> {
     let src = root().join("src");
-    let is_test = |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("test"));
+    let is_test =
+        |path: &Path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("test"));
     rust_files(&src)
         .into_iter()
         .filter_map(|path| {
@@ -54,7 +65,8 @@ fn modules() -> Vec<(PathBuf, String, String)> {
             let first = below.components().next().unwrap().as_os_str().to_string_lossy().replace(".rs", "");
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
-            let code = code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+            let code =
+                code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
             (!is_test(&below) && first != "lib" && first != "main").then_some((below, first, code))
         })
         .collect()
@@ -73,13 +85,21 @@ fn imports(code: &str) -> Vec<String> {
         let (mut depth, mut fresh) = (0, false);
         for (i, c) in rest.char_indices() {
             match c {
-                '{' => { depth += 1; fresh = depth == 1; }
+                '{' => {
+                    depth += 1;
+                    fresh = depth == 1;
+                }
                 '}' => depth -= 1,
                 ',' => fresh = depth == 1,
-                c if c.is_alphabetic() && fresh => { found.push(word(&rest[i..])); fresh = false; }
+                c if c.is_alphabetic() && fresh => {
+                    found.push(word(&rest[i..]));
+                    fresh = false;
+                }
                 _ => {}
             }
-            if depth == 0 { break; }
+            if depth == 0 {
+                break;
+            }
         }
     }
     found

@@ -15,8 +15,33 @@ pub const API_KEY: &str = "x-api-key";
 /// The longest API key, in bytes.
 pub const MAX_API_KEY_BYTES: usize = 512;
 
-/// The workspace whose key came with a call. What is wrong with a key is said; the key itself never is.
-pub fn workspace(metadata: &MetadataMap, secret: &Secret) -> Result<Workspace, Error> {
+/// Names workspaces by a keyed digest of their API key: whoever reads a log or the ledger cannot try keys
+/// against it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Workspaces {
+    naming: hmac::Key,
+}
+
+impl Workspaces {
+    /// Names under this secret.
+    pub fn new(secret: &Secret) -> Self {
+        Self { naming: secret.hmac_key(Purpose::Workspace) }
+    }
+
+    /// The workspace whose key came with a call.
+    ///
+    /// # Errors
+    /// `ApiKeyInvalid`, with what is wrong with the key; the key itself is never told.
+    pub fn of(&self, metadata: &MetadataMap) -> Result<Workspace, Error> {
+        let key = key(metadata)?;
+        let digest = hmac::sign(&self.naming, key.as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.as_ref()[..16]);
+        Ok(Workspace { id: WorkspaceId(id), key: ApiKey::new(key) })
+    }
+}
+
+fn key(metadata: &MetadataMap) -> Result<&str, Error> {
     let refused = |message: &'static str| Err(Error::new(Reason::ApiKeyInvalid, message));
     let mut values = metadata.get_all(API_KEY).iter();
     let key = match (values.next(), values.next()) {
@@ -36,22 +61,12 @@ pub fn workspace(metadata: &MetadataMap, secret: &Secret) -> Result<Workspace, E
         );
     }
     match std::str::from_utf8(key) {
-        Ok(text) if key.iter().all(u8::is_ascii_graphic) => {
-            Ok(Workspace { id: workspace_id(key, secret), key: ApiKey::new(text) })
-        }
+        Ok(text) if key.iter().all(u8::is_ascii_graphic) => Ok(text),
         _ => refused(
             "the API key holds a space or a character outside visible ASCII: send it exactly as BluBash \
              shows it, as metadata \"x-api-key\"",
         ),
     }
-}
-
-/// A keyed digest of the key: whoever reads a log or the ledger cannot try keys against it.
-fn workspace_id(key: &[u8], secret: &Secret) -> WorkspaceId {
-    let digest = hmac::sign(&secret.hmac_key(Purpose::Workspace), key);
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.as_ref()[..16]);
-    WorkspaceId(id)
 }
 
 #[cfg(test)]
@@ -75,12 +90,12 @@ mod tests {
         let open = |key: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert(API_KEY, MetadataValue::try_from(key).unwrap());
-            workspace(&metadata, &secret).unwrap()
+            Workspaces::new(&secret).of(&metadata).unwrap()
         };
         assert_eq!(open("bb_live_1").key.expose(), "bb_live_1");
         assert_eq!(open("bb_live_1").id, open("bb_live_1").id);
         assert_ne!(open("bb_live_1").id, open("bb_live_2").id);
-        let elsewhere = workspace(&metadata(&[b"bb_live_1"]), &Secret::random()).unwrap();
+        let elsewhere = Workspaces::new(&Secret::random()).of(&metadata(&[b"bb_live_1"])).unwrap();
         assert_ne!(open("bb_live_1").id, elsewhere.id, "under another secret the key has another name");
     }
 
@@ -100,11 +115,11 @@ mod tests {
             &[b"canary", b"canary"],
         ];
         for keys in lists {
-            let error = workspace(&metadata(keys), &Secret::random()).unwrap_err();
+            let error = Workspaces::new(&Secret::random()).of(&metadata(keys)).unwrap_err();
             assert_eq!(error.reason(), Reason::ApiKeyInvalid);
             assert!(error.message().contains("x-api-key"), "{error}");
             assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         }
-        assert!(workspace(&metadata(&[&long[1..]]), &Secret::random()).is_ok());
+        assert!(Workspaces::new(&Secret::random()).of(&metadata(&[&long[1..]])).is_ok());
     }
 }

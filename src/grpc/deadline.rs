@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Extensions, metadata::MetadataMap};
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// The metadata key of gRPC's own deadline.
 pub const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -38,6 +38,19 @@ pub fn deadline(metadata: &MetadataMap, extensions: &Extensions) -> Result<Optio
     })?;
     let received = extensions.get::<Received>().map_or_else(Instant::now, |received| received.0);
     Ok(received.checked_add(less_road_back(timeout)))
+}
+
+/// What the future brings, unless the deadline comes first.
+///
+/// # Errors
+/// `DeadlineExceeded`.
+pub async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Result<T, Error> {
+    match deadline {
+        None => Ok(future.await),
+        Some(at) => tokio::time::timeout_at(at, future)
+            .await
+            .map_err(|_| Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was sent upstream")),
+    }
 }
 
 fn less_road_back(timeout: Duration) -> Duration {

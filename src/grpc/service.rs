@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{auth::Workspaces, collect, convert, deadline, rescue::StreamFault, status, tokens::{Binding, PageTokens}};
+use super::{auth::Workspaces, collect, convert, deadline, rescue::StreamFault, status, tokens::PageTokens};
 use crate::{
     campaigns::{audience::Audience, cancel::Cancel, messages::Messages, watch::Hub},
     context::Context,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The service, as tonic calls it. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service {
     /// Adds contacts.
     pub audience: Audience,
@@ -34,7 +34,9 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     fn context<T>(&self, request: &Request<T>) -> Result<Context, Status> {
-        super::context(request, &self.workspaces).map_err(refuse)
+        let workspace = self.workspaces.of(request.metadata()).map_err(refuse)?;
+        let deadline = deadline::deadline(request.metadata(), request.extensions()).map_err(refuse)?;
+        Ok(Context { workspace, deadline })
     }
 }
 
@@ -97,13 +99,15 @@ impl CampaignsService for Service {
     ) -> Result<Response<pb::ListMessagesResponse>, Status> {
         let ctx = self.context(&request)?;
         let asked = convert::parse::list_messages(request.into_inner()).map_err(refuse)?;
-        let binding =
-            Binding { workspace: &ctx.workspace.id, campaign: &asked.campaign, statuses: asked.statuses };
-        let from = self.pages.open(binding, &asked.page_token).map_err(refuse)?;
-        let listing = self.messages.list(&ctx, &asked.campaign, asked.page_size, from, asked.statuses).await;
-        let listing = listing.map_err(refuse)?;
-        let next_page_token = listing.next.map(|next| self.pages.seal(binding, next)).unwrap_or_default();
-        Ok(Response::new(convert::render::listing(&asked.campaign, listing, next_page_token)))
+        let (workspace, campaign, statuses) = (ctx.workspace.id, &asked.campaign, asked.statuses);
+        let from = match asked.page_token.as_str() {
+            "" => None,
+            token => Some(self.pages.open(token, &workspace, campaign, statuses).map_err(refuse)?),
+        };
+        let listing = self.messages.list(&ctx, campaign, asked.page_size, from, statuses).await;
+        let mut listing = listing.map_err(refuse)?;
+        let next = listing.next.take().map(|next| self.pages.seal(&next, &workspace, campaign, statuses));
+        Ok(Response::new(convert::render::listing(campaign, listing, next.unwrap_or_default())))
     }
 
     async fn count_messages(

@@ -2,14 +2,12 @@
 //! workspace, campaign and filter for which they were given. A token confers no rights.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hmac,
-};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::{
+    campaigns::messages::Position,
     error::{Error, Reason, Violation},
-    model::{CampaignId, MessageId, StatusSet, WorkspaceId},
+    model::{CampaignId, StatusSet, WorkspaceId},
     secret::{Purpose, Secret, random_bytes},
 };
 
@@ -97,31 +95,21 @@ impl Sealer {
     }
 }
 
-/// Where a list goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageToken {
-    /// Entries of the upstream's list that lie behind.
-    pub offset: u64,
-    /// A keyed digest of the last ids of the page before: whether the list has shifted since.
-    pub last: [u8; 8],
-}
-
 /// Seals and opens page tokens.
 pub struct PageTokens {
     sealer: Sealer,
-    digests: hmac::Key,
 }
 
 impl PageTokens {
     /// Tokens under this secret.
     pub fn new(secret: &Secret) -> Self {
-        Self { sealer: Sealer::pages(secret), digests: secret.hmac_key(Purpose::Fingerprints) }
+        Self { sealer: Sealer::pages(secret) }
     }
 
     /// A token that only [`PageTokens::open`] with the same workspace, campaign and filter opens.
     pub fn seal(
         &self,
-        token: &PageToken,
+        token: &Position,
         workspace: &WorkspaceId,
         campaign: &CampaignId,
         statuses: StatusSet,
@@ -137,11 +125,11 @@ impl PageTokens {
         workspace: &WorkspaceId,
         campaign: &CampaignId,
         statuses: StatusSet,
-    ) -> Result<PageToken, Error> {
+    ) -> Result<Position, Error> {
         let plain = self.sealer.open(Binding { workspace, campaign, statuses }, text);
         let words = plain.as_deref().map(|plain| plain.as_chunks::<8>());
         match words {
-            Some(([offset, last], [])) => Ok(PageToken { offset: u64::from_be_bytes(*offset), last: *last }),
+            Some(([offset, last], [])) => Ok(Position { offset: u64::from_be_bytes(*offset), last: *last }),
             _ => Err(Error::invalid(vec![Violation::new(
                 "page_token",
                 Reason::PageTokenInvalid,
@@ -149,21 +137,6 @@ impl PageTokens {
                  leave it out to start at the first page",
             )])),
         }
-    }
-
-    /// The keyed digest of a page's last ids, for [`PageToken::last`].
-    pub fn digest<'a>(&self, ids: impl IntoIterator<Item = &'a MessageId>) -> [u8; 8] {
-        let mut context = hmac::Context::with_key(&self.digests);
-        // Set apart from the digests of items, which share the key.
-        context.update(b"page\0");
-        for id in ids {
-            // With its length before it, so that "ab", "c" is not "a", "bc".
-            context.update(&(id.as_str().len() as u64).to_be_bytes());
-            context.update(id.as_str().as_bytes());
-        }
-        let mut digest = [0; 8];
-        digest.copy_from_slice(&context.sign().as_ref()[..8]);
-        digest
     }
 }
 

@@ -54,7 +54,7 @@ impl App {
         let config = Arguments::parse_from(arguments).flags.check(url).unwrap();
         let listener = server::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = Server::new(&config, Secret::random(), Clock::System).unwrap();
+        let server = Server::new(&config, &Secret::random(), Clock::System).unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.serve(listener, async {
             let _ = stopped.await;

@@ -20,6 +20,8 @@ use crate::{
 };
 
 const MAX_ITEM_BYTES: usize = 64 * 1024;
+/// Far beyond any ingestion, and so far from the end of the numbers that no index behind it overflows.
+const MAX_FIRST_INDEX: u64 = 1 << 53;
 const MAX_ITEM_ID_BYTES: usize = 128;
 const MAX_NAME_BYTES: usize = 256;
 const MAX_EMAIL_BYTES: usize = 320;
@@ -41,7 +43,10 @@ pub fn options(options: Option<pb::AudienceOptions>) -> Result<IngestionOptions,
     let policy = known("options.local_time_policy", options.local_time_policy, wrong);
     let view = known("options.result_view", options.result_view, wrong);
     let max_batch_size: Option<u32> = not_negative("options.max_batch_size", options.max_batch_size, wrong);
-    let first_index = not_negative("options.first_index", options.first_index, wrong);
+    let first_index: Option<u64> = not_negative("options.first_index", options.first_index, wrong);
+    if first_index.is_some_and(|index| index > MAX_FIRST_INDEX) {
+        wrong.push(invalid("options.first_index", "must be at most 2^53"));
+    }
     if !wrong.is_empty() {
         return Err(std::mem::take(wrong));
     }

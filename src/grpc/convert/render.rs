@@ -7,6 +7,7 @@ use pb::watch_messages_response::Event;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use crate::{
+    campaigns::messages::Listing,
     error::Error,
     grpc::{
         bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut},
@@ -118,6 +119,16 @@ pub fn ingested(ingested: Ingested) -> pb::AddAudienceResponse {
         summary: Some(summary(ingested.summary)),
         results: ingested.results.into_iter().map(item_result).collect(),
         termination: ingested.termination.as_ref().map(failure),
+    }
+}
+
+/// A page of messages.
+pub fn listing(campaign: &CampaignId, listing: Listing, next_page_token: String) -> pb::ListMessagesResponse {
+    pb::ListMessagesResponse {
+        messages: listing.messages.into_iter().map(|m| message(campaign, m)).collect(),
+        next_page_token,
+        observe_time: Some(timestamp(listing.observe_time)),
+        total_size: listing.total.and_then(|total| i64::try_from(total).ok()),
     }
 }
 

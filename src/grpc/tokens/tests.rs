@@ -23,7 +23,7 @@ proptest! {
     fn a_token_opens_to_what_was_sealed(
         offset: u64, last: [u8; 8], workspace: [u8; 16], id in "[a-z]{1,40}", statuses in statuses(),
     ) {
-        let (token, workspace, campaign) = (PageToken { offset, last }, WorkspaceId(workspace), campaign(&id));
+        let (token, workspace, campaign) = (Position { offset, last }, WorkspaceId(workspace), campaign(&id));
         let text = TOKENS.seal(&token, &workspace, &campaign, statuses);
         prop_assert!(text.len() <= 64, "{}", text.len());
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
@@ -35,7 +35,7 @@ proptest! {
         workspaces: ([u8; 16], [u8; 16]), ids in ("[a-c]{1,3}", "[a-c]{1,3}"), filters in (statuses(), statuses()),
     ) {
         let sealed = (WorkspaceId(workspaces.0), campaign(&ids.0), filters.0);
-        let text = TOKENS.seal(&PageToken { offset: 7, last: [7; 8] }, &sealed.0, &sealed.1, sealed.2);
+        let text = TOKENS.seal(&Position { offset: 7, last: [7; 8] }, &sealed.0, &sealed.1, sealed.2);
         let other = (WorkspaceId(workspaces.1), campaign(&ids.1), filters.1);
         for (w, c, s) in [
             (other.0, sealed.1.clone(), sealed.2),
@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn a_token_with_any_bit_flipped_does_not_open(offset: u64, last: [u8; 8]) {
         let (workspace, campaign) = (WorkspaceId([1; 16]), campaign("c"));
-        let text = TOKENS.seal(&PageToken { offset, last }, &workspace, &campaign, StatusSet::default());
+        let text = TOKENS.seal(&Position { offset, last }, &workspace, &campaign, StatusSet::default());
         let refused = |text: &str| TOKENS.open(text, &workspace, &campaign, StatusSet::default()).is_err();
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         for bit in 0..bytes.len() * 8 {
@@ -101,7 +101,7 @@ fn a_token_of_another_purpose_or_another_server_does_not_open() {
 #[test]
 fn two_tokens_for_the_same_place_look_different() {
     let seal = || {
-        let token = PageToken { offset: 1, last: [0; 8] };
+        let token = Position { offset: 1, last: [0; 8] };
         TOKENS.seal(&token, &WorkspaceId([1; 16]), &campaign("c"), StatusSet::default())
     };
     assert_ne!(seal(), seal());
