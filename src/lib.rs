@@ -1,5 +1,6 @@
 //! blubash-grpc: the gRPC face of the BluBash Campaigns API.
 
+pub mod campaigns;
 pub mod clock;
 pub mod context;
 pub mod error;

@@ -1,0 +1,3 @@
+//! What the service does, in no transport's words.
+
+pub mod watch;

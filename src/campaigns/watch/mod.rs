@@ -1,0 +1,5 @@
+//! Watching campaigns: the pure parts.
+
+mod diff;
+mod log;
+mod sweep;
