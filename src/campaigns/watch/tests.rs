@@ -2,4 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod changes;
+mod endings;
 mod harness;
+mod oracle;
+mod sharing;
+mod snapshots;
