@@ -114,6 +114,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         let (health, stack) = grpc::stack(self.service.clone()).await?;
+        let http2 = http2();
         let connections = GracefulShutdown::new();
         let accept = async {
             loop {
@@ -127,8 +128,9 @@ impl Server {
                     }
                 };
                 let _ = socket.set_nodelay(true);
-                let connection = http2().serve_connection(TokioIo::new(socket), TowerToHyperService::new(stack.clone()));
-                let connection = connections.watch(connection.into_owned());
+                let service = TowerToHyperService::new(stack.clone());
+                let connection = http2.serve_connection(TokioIo::new(socket), service).into_owned();
+                let connection = connections.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection broke off");

@@ -38,7 +38,7 @@ pub struct Cancelled {
 }
 
 /// Cancels messages. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cancel {
     client: upstream::Client,
     hub: Hub,

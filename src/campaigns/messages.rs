@@ -39,7 +39,7 @@ pub struct Listing {
 }
 
 /// Reads messages. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Messages {
     client: upstream::Client,
 }

@@ -1,6 +1,6 @@
 //! Batches: items encoded once, and framed into the bytes that go upstream.
 
-use std::{io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -30,8 +30,8 @@ pub struct Asked {
 #[derive(Clone)]
 struct Json(Vec<u8>);
 
-impl std::fmt::Debug for Json {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{} bytes]", self.0.len())
     }
 }
@@ -68,11 +68,18 @@ impl EncodedItem {
 }
 
 /// A frozen request to add items: the same bytes and the same idempotency key for every attempt.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Batch {
     pub(super) body: Bytes,
     pub(super) idempotency_key: Arc<str>,
     pub(super) asked: Arc<[Asked]>,
+}
+
+/// Its body holds personal data: only its size is shown.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch {} ({} items, {} bytes)", self.idempotency_key, self.item_count(), self.len())
+    }
 }
 
 const ZONE_KEY: &str = "{\"default_schedule_timezone\":\"";

@@ -176,4 +176,6 @@ impl Client {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -48,10 +48,9 @@ pub struct Limits {
 }
 
 /// Adds contacts to campaigns. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Audience(Arc<Parts>);
 
-#[derive(Debug)]
 struct Parts {
     client: upstream::Client,
     ledger: Ledger,

@@ -173,6 +173,10 @@ pub(super) fn curable(
     batches: Batches,
     now: DateTime<Utc>,
 ) -> Option<Error> {
+    if operation.is_write() && evidence.status().is_some_and(|status| status.is_success()) {
+        // Whatever its body says, it was done: the body is read once, by the caller.
+        return None;
+    }
     let error = match operation {
         Operation::GetMessage | Operation::ListMessages => read(evidence, operation, now).err(),
         Operation::AddAudience(asked) => match classify(evidence, asked, batches, now) {

@@ -9,7 +9,7 @@ use super::{campaign_not_found, transient};
 use crate::{
     error::{Error, Reason},
     upstream::{
-        evidence::{Body, Evidence},
+        evidence::{Body, Broken, Evidence},
         reasons::refusal,
         request::Operation,
     },
@@ -28,9 +28,7 @@ pub(in crate::upstream) fn read(
     match status.as_u16() {
         200..=299 => match body {
             Body::Complete(bytes) => Ok(bytes.clone()),
-            Body::Truncated => {
-                Err(transient(&Evidence::Broken { why: super::super::Broken::Connection }, now))
-            }
+            Body::Truncated => Err(transient(&Evidence::Broken { why: Broken::Connection }, now)),
             Body::OverCap => Err(invalid("it is larger than this server reads")),
         },
         408 | 421 | 425 | 429 | 500..=599 => Err(transient(evidence, now)),

@@ -1,0 +1,10 @@
+//! The watch against a scripted upstream, on virtual time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod changes;
+mod endings;
+mod harness;
+mod oracle;
+mod sharing;
+mod snapshots;
