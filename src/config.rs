@@ -185,8 +185,9 @@ impl Flags {
             bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kb(1), ByteSize::mb(16));
         let max_bytes =
             bytes("--ledger-max-bytes", self.ledger_max_bytes, ByteSize::mib(1), ByteSize::tib(1));
-        let upstream = upstream::Config::new(upstream_url)
-            .map_err(|fault| problems.push(ConfigError { flag: "--upstream-url", problem: fault.to_string() }));
+        let upstream = upstream::Config::new(upstream_url).map_err(|fault| {
+            problems.push(ConfigError { flag: "--upstream-url", problem: fault.to_string() })
+        });
         match upstream {
             Ok(mut upstream) if problems.is_empty() => {
                 upstream.batches = match self.upstream_batches {

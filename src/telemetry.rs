@@ -12,13 +12,11 @@ use tracing_subscriber::{
 const CAPPED: [&str; 6] = ["hyper", "hyper_util", "h2", "reqwest", "rustls", "tonic"];
 
 /// Starts logging to stderr, as RUST_LOG asks (default: info).
-pub fn init() {
+pub(crate) fn init() {
     let asked = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let caps = CAPPED
-        .iter()
-        .fold(Targets::new().with_default(LevelFilter::TRACE), |caps, name| {
-            caps.with_target(*name, LevelFilter::INFO)
-        });
+    let caps = CAPPED.iter().fold(Targets::new().with_default(LevelFilter::TRACE), |caps, name| {
+        caps.with_target(*name, LevelFilter::INFO)
+    });
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(asked.and(caps));
     // A second subscriber (tests install their own) is no reason to fail.
     let _ = tracing_subscriber::registry().with(stderr).try_init();

@@ -56,7 +56,12 @@ impl Cancel {
     /// # Errors
     /// `MessageNotCancellable` with its status; `MessageNotFound`, `CampaignNotFound`; `OutcomeUnknown` where
     /// a cancellation was sent and nobody can say what came of it.
-    pub async fn cancel(&self, ctx: Context, campaign: CampaignId, id: MessageId) -> Result<Cancelled, Error> {
+    pub async fn cancel(
+        &self,
+        ctx: Context,
+        campaign: CampaignId,
+        id: MessageId,
+    ) -> Result<Cancelled, Error> {
         // True from the moment at which a cancellation may have been applied without our knowing.
         let doubt = Arc::new(AtomicBool::new(false));
         let deadline = ctx.deadline;
@@ -140,7 +145,9 @@ impl Attempt {
         }
         match refusal {
             Some(refusal) if !earlier => Err(refusal),
-            _ => Err(unknown("the upstream does not say that the message was cancelled, nor that it was not")),
+            _ => {
+                Err(unknown("the upstream does not say that the message was cancelled, nor that it was not"))
+            }
         }
     }
 

@@ -38,7 +38,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Some(path) => Secret::load_or_create(path).map_err(|fault| anyhow!("--secret-file: {fault}"))?,
         None => Secret::random(),
     };
-    let server = Server::new(&config, &secret, Clock::System).context("the upstream client cannot be built")?;
+    let server =
+        Server::new(&config, &secret, Clock::System).context("the upstream client cannot be built")?;
     let listener = server::listen(flags.listen).await.map_err(|problem| anyhow!(problem))?;
     let addr = listener.local_addr()?;
 

@@ -33,7 +33,8 @@ pub(super) struct Asked {
 /// Reads to the caller's half-close and checks all of it.
 pub(super) async fn collect(mut stream: Streaming<pb::AddAudienceRequest>) -> Result<Asked, StreamFault> {
     let Some(first) = receive(&mut stream).await? else {
-        let empty = "the stream is empty: its first message names the campaign, and at least one item is required";
+        let empty =
+            "the stream is empty: its first message names the campaign, and at least one item is required";
         return Err(StreamFault::Invalid(Error::invalid(vec![
             Violation::new("campaign_id", Reason::FieldInvalid, empty),
             Violation::new("items", Reason::FieldInvalid, empty),
@@ -86,11 +87,13 @@ impl Asked {
     ) -> Result<(), Error> {
         let mut violations = Vec::new();
         if !campaign.is_empty() && campaign != self.campaign.as_str() {
-            let message = "a later message names another campaign than the first: one stream adds to one campaign";
+            let message =
+                "a later message names another campaign than the first: one stream adds to one campaign";
             violations.push(Violation::new("campaign_id", Reason::FieldInvalid, message));
         }
         if options.is_some() && options != first {
-            let message = "a later message changes the options: leave them out, or repeat the first message's";
+            let message =
+                "a later message changes the options: leave them out, or repeat the first message's";
             violations.push(Violation::new("options", Reason::FieldInvalid, message));
         }
         if violations.is_empty() { Ok(()) } else { Err(Error::invalid(violations)) }

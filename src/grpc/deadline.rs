@@ -47,9 +47,9 @@ pub fn deadline(metadata: &MetadataMap, extensions: &Extensions) -> Result<Optio
 pub async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Result<T, Error> {
     match deadline {
         None => Ok(future.await),
-        Some(at) => tokio::time::timeout_at(at, future)
-            .await
-            .map_err(|_| Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was sent upstream")),
+        Some(at) => tokio::time::timeout_at(at, future).await.map_err(|_| {
+            Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was sent upstream")
+        }),
     }
 }
 

@@ -66,7 +66,9 @@ fn weigh(value: &serde_json::Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 16,
         Value::String(text) => text.len() + 8,
         Value::Array(values) => 8 + values.iter().map(weigh).sum::<usize>(),
-        Value::Object(fields) => 8 + fields.iter().map(|(key, value)| key.len() + weigh(value) + 8).sum::<usize>(),
+        Value::Object(fields) => {
+            8 + fields.iter().map(|(key, value)| key.len() + weigh(value) + 8).sum::<usize>()
+        }
     }
 }
 

@@ -202,7 +202,10 @@ impl Flight {
             match self.client.add_audience(&self.ctx, &self.campaign, frozen).await {
                 settled @ (Outcome::Added(_) | Outcome::Rejected(_)) => outcome = settled,
                 // That this repeat was not applied says nothing about the attempt before it.
-                Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split(_) | Outcome::InDoubt { .. } => {}
+                Outcome::NotApplied(_)
+                | Outcome::Refused(_)
+                | Outcome::Split(_)
+                | Outcome::InDoubt { .. } => {}
             }
         }
         outcome

@@ -107,7 +107,8 @@ impl Audience {
         // ledger, and nothing further starts.
         let _ends_with_caller = EndOnDrop(Arc::clone(&progress));
         let deadline = ctx.deadline;
-        let engine = Engine::new(&self.0, ctx, campaign, options.clone(), ingestion, Arc::clone(&progress), queue);
+        let engine =
+            Engine::new(&self.0, ctx, campaign, options.clone(), ingestion, Arc::clone(&progress), queue);
         let mut running = self.0.tracker.spawn(engine.run());
         tokio::select! {
             ended = &mut running => if ended.is_err() {

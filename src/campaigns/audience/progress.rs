@@ -79,7 +79,8 @@ impl Progress {
         let (slots, end) = {
             let mut inner = self.lock();
             // The end may be missing only if everything was told; nothing may begin after the report.
-            let end = inner.end.get_or_insert_with(|| Error::new(Reason::Internal, "the ingestion has ended"));
+            let end =
+                inner.end.get_or_insert_with(|| Error::new(Reason::Internal, "the ingestion has ended"));
             let end = end.clone();
             (std::mem::take(&mut inner.slots), end)
         };
@@ -96,7 +97,9 @@ impl Progress {
             summary.count(&result);
             let wanted = match view {
                 ResultView::All => true,
-                ResultView::Failures => !matches!(result.disposition, Disposition::Added(_) | Disposition::Valid),
+                ResultView::Failures => {
+                    !matches!(result.disposition, Disposition::Added(_) | Disposition::Valid)
+                }
                 ResultView::Summary => false,
             };
             if wanted {
