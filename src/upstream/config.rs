@@ -62,23 +62,7 @@ impl Config {
     /// The default settings for the upstream at this URL.
     pub fn new(base_url: &str) -> Result<Self, ConfigFault> {
         let mut base_url = Url::parse(base_url.trim()).map_err(|_| ConfigFault::NotUrl)?;
-        let loopback = match base_url.host().ok_or(ConfigFault::NotUrl)? {
-            Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
-            Host::Ipv4(ip) => ip.is_loopback(),
-            Host::Ipv6(ip) => ip.is_loopback(),
-        };
-        match base_url.scheme() {
-            "https" => {}
-            "http" if loopback => {}
-            "http" => return Err(ConfigFault::PlainHttp),
-            _ => return Err(ConfigFault::Scheme),
-        }
-        if !base_url.username().is_empty() || base_url.password().is_some() {
-            return Err(ConfigFault::Credentials);
-        }
-        if base_url.query().is_some() || base_url.fragment().is_some() {
-            return Err(ConfigFault::QueryOrFragment);
-        }
+        check(&base_url)?;
         let path = base_url.path().trim_end_matches('/').to_owned();
         base_url.set_path(&path);
         Ok(Self {
@@ -91,10 +75,33 @@ impl Config {
         })
     }
 
-    /// Whether requests travel in the clear, which [`Config::new`] allows on this machine only.
-    pub(super) fn is_plain(&self) -> bool {
-        self.base_url.scheme() == "http"
+    /// Whether requests travel in the clear, which is allowed on this machine only. Its fields can be
+    /// written after [`Config::new`], so they are checked once more before a key is sent.
+    pub(super) fn is_plain(&self) -> Result<bool, ConfigFault> {
+        check(&self.base_url)?;
+        Ok(self.base_url.scheme() == "http")
     }
+}
+
+fn check(base_url: &Url) -> Result<(), ConfigFault> {
+    let loopback = match base_url.host().ok_or(ConfigFault::NotUrl)? {
+        Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
+    };
+    match base_url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return Err(ConfigFault::PlainHttp),
+        _ => return Err(ConfigFault::Scheme),
+    }
+    if !base_url.username().is_empty() || base_url.password().is_some() {
+        return Err(ConfigFault::Credentials);
+    }
+    if base_url.query().is_some() || base_url.fragment().is_some() {
+        return Err(ConfigFault::QueryOrFragment);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -123,6 +130,14 @@ mod tests {
         ] {
             assert_eq!(Config::new(url).unwrap_err(), fault, "{url}");
         }
+    }
+
+    #[test]
+    fn a_url_that_was_changed_later_is_checked_again() {
+        let mut config = Config::new("http://localhost:1/a").unwrap();
+        assert_eq!(config.is_plain(), Ok(true));
+        config.base_url = Url::parse("http://example.com/a").unwrap();
+        assert_eq!(config.is_plain(), Err(ConfigFault::PlainHttp));
     }
 
     #[test]

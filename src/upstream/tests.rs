@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::future::pending;
+use std::{future::pending, sync::Mutex};
 
 use tower::service_fn;
 
@@ -93,6 +93,44 @@ async fn a_cancelled_message_is_proven() {
     let answer = client.cancel_message(&ctx(), &campaign(), &message_id("m1")).await.unwrap();
     assert!(matches!(answer, CancelAnswer::Proven(message) if message.id.as_str() == "m1"));
     assert_eq!(attempts.count(), 1);
+}
+
+/// Everything that is logged, at any level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_a_key_nor_a_body_nor_the_upstreams_own_words_reach_a_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let canary = r#"{"message":"canary","items":[{"name":"canary"}]}"#;
+    for status in [200, 302, 400, 403, 500] {
+        let (client, _) = scripted(vec![answer(status, canary)]);
+        let slice = Slice { offset: 0, limit: 1 };
+        let _ = client.add_audience(&ctx(), &campaign(), &batch(&["canary", "b"])).await;
+        let _ = client.cancel_message(&ctx(), &campaign(), &message_id("m1")).await;
+        let _ = client.list_messages(&ctx(), &campaign(), slice).await;
+        let _ = client.get_message(&ctx(), &campaign(), &message_id("m1")).await;
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("AddAudience") && log.contains("redirects writes"), "{log}");
+    assert!(!log.contains("canary") && !log.contains("secret-key"), "{log}");
 }
 
 #[test]

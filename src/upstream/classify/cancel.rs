@@ -16,6 +16,7 @@ use crate::{
 
 /// What the upstream made of a cancellation, where it took the request.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // The large one is the usual one, and nobody keeps many.
 pub enum CancelAnswer {
     /// It names the message that was asked for, and says that it is cancelled.
     Proven(Message),

@@ -29,8 +29,12 @@ impl Field<'_> {
         }
     }
 
-    pub(super) fn is_null(&self) -> bool {
-        matches!(self, Self::Other(Value::Null))
+    /// Whether it is null, or a text without a character: some write the one for the other.
+    pub(super) fn is_nothing(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Other(value) => value.is_null(),
+        }
     }
 }
 

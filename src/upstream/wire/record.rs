@@ -156,7 +156,7 @@ impl<'a> Fields<'a> {
             self.rest.insert(key.into_owned(), value.into_value());
             return;
         };
-        if value.is_null() {
+        if value.is_nothing() {
             return;
         }
         let new = Named { rank, key, value };
@@ -182,7 +182,6 @@ impl<'a> Fields<'a> {
     fn text(&mut self, slot: Slot) -> Option<String> {
         let field = self.take(slot)?;
         match field.value {
-            Field::Text(text) if text.is_empty() => None,
             Field::Text(text) => Some(text.into_owned()),
             Field::Other(Value::Number(number)) if !number.is_f64() => Some(number.to_string()),
             Field::Other(_) => {

@@ -116,6 +116,14 @@ fn each_alias_is_read_and_the_first_that_is_not_null_wins() {
 }
 
 #[test]
+fn an_empty_text_is_nothing_where_the_contract_models_a_field() {
+    let message =
+        one(json!({"id": "", "messageId": "m1", "contactId": "", "contact": {"id": "c1"}, "createdAt": ""}));
+    assert_eq!((message.id.as_str(), message.contact_id.as_deref()), ("m1", Some("c1")));
+    assert!(!message.upstream_fields.contains_key("createdAt"));
+}
+
+#[test]
 fn nested_contacts_statuses_and_errors_are_read_and_kept() {
     let value = json!({
         "id": 12, "contact": {"id": "c1", "name": "x"}, "status": {"name": "CANCELED"},
