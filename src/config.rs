@@ -15,6 +15,8 @@ const WINDOW: usize = 4;
 
 /// The flags of `blubash-grpc serve`. Each has a variable of the same name.
 #[derive(Clone, Debug, clap::Args)]
+// Its own name would collide with the sandbox's flags on one command.
+#[group(skip)]
 pub struct Flags {
     /// Address to serve gRPC on; port 0 picks a free one
     #[arg(long, env = "BLUBASH_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]

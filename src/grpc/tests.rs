@@ -4,16 +4,10 @@
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use tokio::time::Instant;
-
-use super::{context, status};
-use crate::{
-    error::{Error, Reason},
-    secret::Secret,
-};
+use super::status;
+use crate::error::{Error, Reason};
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -40,21 +34,6 @@ pub(super) fn captured(act: impl FnOnce()) -> String {
     tracing::subscriber::with_default(subscriber, act);
     let bytes = buffer.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
-}
-
-#[tokio::test]
-async fn a_calls_context_is_its_workspace_and_its_deadline() {
-    let secret = Secret::random();
-    let mut request = tonic::Request::new(());
-    let refused = context(&request, &secret).unwrap_err();
-    assert_eq!(refused.reason(), Reason::ApiKeyInvalid);
-    request.metadata_mut().insert("x-api-key", "bb_live_1".parse().unwrap());
-    assert_eq!(context(&request, &secret).unwrap().deadline, None);
-    request.set_timeout(Duration::from_secs(1));
-    let context = context(&request, &secret).unwrap();
-    assert_eq!(context.workspace.key.expose(), "bb_live_1");
-    let left = context.deadline.unwrap() - Instant::now();
-    assert!(left <= Duration::from_millis(900), "{left:?}");
 }
 
 #[test]

@@ -56,9 +56,12 @@ impl App {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = Server::new(&config, &Secret::random(), Clock::System).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server.serve(listener, async {
-            let _ = stopped.await;
-        }));
+        let server = tokio::spawn(async {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server.serve(listener, stopped).await.unwrap();
+        });
         let client = CampaignsServiceClient::connect(address.clone()).await.unwrap();
         Self { rest, client, address, stop: Some(stop), server: Some(server) }
     }
@@ -136,11 +139,7 @@ impl App {
         }
     }
 
-    pub(crate) async fn cancel(
-        &self,
-        campaign: &str,
-        id: &str,
-    ) -> Result<pb::CancelMessageResponse, Status> {
+    pub(crate) async fn cancel(&self, campaign: &str, id: &str) -> Result<pb::CancelMessageResponse, Status> {
         let request = pb::CancelMessageRequest { campaign_id: campaign.into(), message_id: id.into() };
         self.client.clone().cancel_message(keyed(request)).await.map(Response::into_inner)
     }

@@ -2,4 +2,17 @@
 //! module a capability.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod add;
+mod add_faults;
+mod bad_input;
+mod cancel;
+mod edge;
+mod errors;
+mod harness;
+mod list;
+mod readme;
+mod replay;
 mod sandbox;
+mod serve;
+mod vendor_example;
+mod watch;

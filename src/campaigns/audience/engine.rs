@@ -147,7 +147,10 @@ impl Engine {
                     }
                 }
             }
-            Outcome::Split(_) => {
+            Outcome::Split { too_large, .. } => {
+                if too_large {
+                    self.max_items = self.max_items.min(batch.len() / 2).max(1);
+                }
                 let back = batch.split_off(batch.len() / 2);
                 self.progress.plan_again(slots.into_iter());
                 self.split.push_front(back);
@@ -172,7 +175,7 @@ impl Flight {
         let items: Vec<_> = batch.iter().map(|item| &item.encoded).collect();
         let frozen = Batch::frame(self.default_zone, &items);
         let outcome = self.deliver(&frozen).await;
-        if !matches!(outcome, Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split(_)) {
+        if !matches!(outcome, Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. }) {
             self.hub.wrote(self.ctx.workspace.id, &self.campaign);
         }
         let outcome = match record(claim, &outcome, batch.len()).await {
@@ -204,7 +207,7 @@ impl Flight {
                 // That this repeat was not applied says nothing about the attempt before it.
                 Outcome::NotApplied(_)
                 | Outcome::Refused(_)
-                | Outcome::Split(_)
+                | Outcome::Split { .. }
                 | Outcome::InDoubt { .. } => {}
             }
         }
@@ -219,6 +222,6 @@ async fn record(claim: Claim, outcome: &Outcome, count: usize) -> Result<(), Err
         }
         Outcome::Rejected(error) => claim.settle(vec![Event::Rejected(error.clone()); count]).await,
         Outcome::InDoubt { error, .. } => claim.settle(vec![Event::Doubt(error.clone()); count]).await,
-        Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split(_) => claim.release().await,
+        Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. } => claim.release().await,
     }
 }

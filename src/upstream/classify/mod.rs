@@ -40,7 +40,12 @@ pub enum Outcome {
     /// Proven: nothing was done, and no other batch would fare better: the key, the plan, the campaign, the route.
     Refused(Error),
     /// Proven: nothing was done; a smaller batch may fare better. For batches of several items only.
-    Split(Error),
+    Split {
+        /// Why.
+        error: Error,
+        /// It was the size: what was too large once will be so again. Otherwise one of the items.
+        too_large: bool,
+    },
     /// Proven: this one item was refused. For batches of one item only.
     Rejected(Error),
     /// Nobody knows.
@@ -93,7 +98,9 @@ pub(super) fn classify(
         }
         401 | 403 | 405 | 415 => Outcome::Refused(refusal(status, body).error),
         404 => Outcome::Refused(campaign_not_found(status, body)),
-        413 | 431 if asked.len() > 1 => Outcome::Split(refusal(status, body).error),
+        413 | 431 if asked.len() > 1 => {
+            Outcome::Split { error: refusal(status, body).error, too_large: true }
+        }
         413 | 431 => Outcome::Rejected(refusal(status, body).error),
         400..=499 => refused(status, body, asked.len(), batches),
         300..=399 => in_doubt("the upstream answered with a redirect, which is never followed"),
@@ -111,7 +118,9 @@ fn refused(status: StatusCode, body: &Body, items: usize, batches: Batches) -> O
         (Scope::Item | Scope::Unknown, false, _) => {
             in_doubt(&format!("the upstream answered {}, which it is not known to use", status.as_u16()))
         }
-        (Scope::Item | Scope::Unknown, true, Batches::Atomic) => Outcome::Split(refusal.error),
+        (Scope::Item | Scope::Unknown, true, Batches::Atomic) => {
+            Outcome::Split { error: refusal.error, too_large: false }
+        }
         (Scope::Item | Scope::Unknown, true, Batches::Unproven) => {
             let error = doubt(format!(
                 "the upstream refused a batch of {items} items, and it is not known whether it added others \
@@ -181,7 +190,7 @@ pub(super) fn curable(
             Outcome::NotApplied(error) => Some(error),
             Outcome::Added(_)
             | Outcome::Refused(_)
-            | Outcome::Split(_)
+            | Outcome::Split { .. }
             | Outcome::Rejected(_)
             | Outcome::InDoubt { .. } => None,
         },

@@ -27,7 +27,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Added(_) => "added",
         Outcome::NotApplied(_) => "not applied",
         Outcome::Refused(_) => "refused",
-        Outcome::Split(_) => "split",
+        Outcome::Split { .. } => "split",
         Outcome::Rejected(_) => "rejected",
         Outcome::InDoubt { by_refusal: true, .. } => "in doubt by refusal",
         Outcome::InDoubt { by_refusal: false, .. } => "in doubt",
@@ -285,10 +285,11 @@ proptest! {
                 prop_assert!(unsent || matches!(status, Some(421 | 425 | 429)));
                 prop_assert!(error.retry_delay().is_some() && error.applied() == Applied::No);
             }
-            Outcome::Refused(error) | Outcome::Split(error) | Outcome::Rejected(error) => {
+            Outcome::Refused(error) | Outcome::Split { error, .. } | Outcome::Rejected(error) => {
                 prop_assert!(matches!(status, Some(400..=499)) && !matches!(status, Some(408 | 409)));
                 prop_assert_eq!(error.applied(), Applied::No);
-                prop_assert!(!matches!(outcome, Outcome::Split(_)) || items > 1);
+                let split = matches!(outcome, Outcome::Split { .. });
+                prop_assert!(!split || items > 1);
                 prop_assert!(!matches!(outcome, Outcome::Rejected(_)) || items == 1);
             }
             Outcome::InDoubt { error, by_refusal } => {

@@ -30,7 +30,7 @@ fn options_are_read_as_the_contract_says() {
         result_view: pb::ResultView::Failures.into(),
         max_batch_size: 1,
         validate_only: true,
-        first_index: i64::MAX,
+        first_index: 1 << 53,
         reject_duplicate_recipients: true,
     }))
     .unwrap();
@@ -38,7 +38,7 @@ fn options_are_read_as_the_contract_says() {
     assert_eq!(options.default_zone.unwrap().name(), "Europe/Madrid");
     assert_eq!(options.local_time_policy, LocalTimePolicy::Later);
     assert_eq!(options.result_view, ResultView::Failures);
-    assert_eq!((options.max_batch_size, options.first_index), (Some(1), i64::MAX as u64));
+    assert_eq!((options.max_batch_size, options.first_index), (Some(1), 1 << 53));
     assert!(options.validate_only && options.reject_duplicate_recipients);
 }
 

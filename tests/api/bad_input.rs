@@ -1,0 +1,1 @@
+//! Bad input never changes the upstream's route, never panics, never hangs.

@@ -1,0 +1,1 @@
+//! Cancelling: safe to repeat, and true about what the message is now.

@@ -1,0 +1,1 @@
+//! The edge as a gRPC library sees it: reflection, health, compression, deadlines, raw frames.

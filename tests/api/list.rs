@@ -1,0 +1,1 @@
+//! Reading messages, one by one and page by page.

@@ -1,0 +1,1 @@
+//! request_id: a repeat sends nothing that is settled, and other items under it are refused.

@@ -1,0 +1,1 @@
+//! The binary: start, stop, and what it says when it cannot start.

@@ -1,0 +1,1 @@
+//! Watching: the present state, then each change, once and in order.
