@@ -46,11 +46,6 @@ const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
 /// What calls that the drain's end cut short get to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Why the service cannot be put together.
-#[derive(Debug, thiserror::Error)]
-#[error("reflection cannot serve the contract: {0}")]
-pub struct StartError(#[from] tonic_reflection::server::Error);
-
 /// The service, built and not yet bound.
 pub struct Server {
     service: Service,
@@ -68,11 +63,6 @@ impl Server {
     /// Where the upstream client cannot be built (no usable certificates, say).
     pub fn new(config: &Config, secret: &Secret, clock: Clock) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
-        Ok(Self::with_client(config, client, secret, clock))
-    }
-
-    /// The same, in front of a client of the caller's making.
-    pub fn with_client(config: &Config, client: upstream::Client, secret: &Secret, clock: Clock) -> Self {
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
         let watch = WatchConfig { poll_interval: config.poll_interval, ..WatchConfig::default() };
@@ -94,14 +84,14 @@ impl Server {
             workspaces: Workspaces::new(secret),
             pages: PageTokens::new(secret).into(),
         };
-        Self {
+        Ok(Self {
             service,
             drain_timeout: config.drain_timeout,
             drain_delay: config.drain_delay,
             draining,
             stopping,
             tracker,
-        }
+        })
     }
 
     /// Serves on this listener until `shutdown` ends, then drains. Returns when all is over.
@@ -112,7 +102,7 @@ impl Server {
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), grpc::StackError> {
         let (health, stack) = grpc::stack(self.service.clone()).await?;
         let http2 = http2();
         let connections = GracefulShutdown::new();
@@ -138,15 +128,17 @@ impl Server {
                 });
             }
         };
-        tokio::pin!(shutdown);
+        // Until balancers have noticed that this server goes away, it goes on taking what they send.
+        let ending = async {
+            shutdown.await;
+            tracing::info!("draining");
+            health.not_serving().await;
+            tokio::time::sleep(self.drain_delay).await;
+        };
         tokio::select! {
             never = accept => { let _: Infallible = never; }
-            () = &mut shutdown => {}
+            () = ending => {}
         }
-
-        tracing::info!("draining");
-        health.not_serving().await;
-        tokio::time::sleep(self.drain_delay).await;
         drop(listener);
         self.drain(connections).await;
         Ok(())

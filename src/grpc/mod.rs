@@ -28,12 +28,17 @@ use crate::pb::campaigns_service_server::CampaignsServiceServer;
 /// The contract with its comments and imports, as build.rs compiled it.
 const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.binpb"));
 
+/// Why the edge cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[error("reflection cannot serve the contract: {0}")]
+pub struct StackError(#[from] tonic_reflection::server::Error);
+
 /// The whole edge: the service, health, and reflection in both versions that clients ask for, behind the
 /// layer that brings tonic's own errors into our form.
 ///
 /// # Errors
 /// Where the compiled contract cannot be served by reflection, which a test rules out.
-pub async fn stack(service: Service) -> Result<(Health, Rescue<Routes>), tonic_reflection::server::Error> {
+pub async fn stack(service: Service) -> Result<(Health, Rescue<Routes>), StackError> {
     let (health, health_service) = health::new().await;
     // A client that compresses does so for the whole channel: a service that did not accept it would
     // answer UNIMPLEMENTED.
