@@ -197,12 +197,14 @@ impl Flight {
         if !self.proven_keys {
             return outcome;
         }
+        // The doubt is worth resolving when the caller is gone, too: a repeat of its call finds the answer.
+        let ctx = self.ctx.without_deadline();
         for attempt in 1..MAX_PROVEN_ATTEMPTS {
             if !matches!(outcome, Outcome::InDoubt { by_refusal: false, .. }) {
                 break;
             }
             tokio::time::sleep(PROVEN_PAUSE * 2_u32.pow(attempt - 1)).await;
-            match self.client.add_audience(&self.ctx, &self.campaign, frozen).await {
+            match self.client.add_audience(&ctx, &self.campaign, frozen).await {
                 settled @ (Outcome::Added(_) | Outcome::Rejected(_)) => outcome = settled,
                 // That this repeat was not applied says nothing about the attempt before it.
                 Outcome::NotApplied(_)

@@ -133,6 +133,7 @@ impl Drop for Server {
 
 impl Server {
     pub(super) async fn start() -> Self {
+        #[allow(clippy::disallowed_methods, reason = "a test sends a handful")]
         let (sender, seen) = mpsc::unbounded_channel();
         let service = server::CampaignsServiceServer::new(Handlers(sender))
             .accept_compressed(CompressionEncoding::Gzip);
