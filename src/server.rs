@@ -150,9 +150,9 @@ impl Server {
         tokio::pin!(connections);
         if timeout(self.drain_timeout, &mut connections).await.is_err() {
             tracing::warn!("calls still ran when the drain timeout passed: they are ended now");
+            self.stopping.cancel();
+            let _ = timeout(LAST_WORDS, &mut connections).await;
         }
-        self.stopping.cancel();
-        let _ = timeout(LAST_WORDS, &mut connections).await;
         // Writes that are on their way land, however long ago their callers left; their own timeouts bound it.
         self.tracker.close();
         self.tracker.wait().await;

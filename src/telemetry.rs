@@ -1,5 +1,7 @@
 //! What the process says of itself: logs on stderr.
 
+use std::io::IsTerminal as _;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
@@ -17,7 +19,11 @@ pub(crate) fn init() {
     let caps = CAPPED.iter().fold(Targets::new().with_default(LevelFilter::TRACE), |caps, name| {
         caps.with_target(*name, LevelFilter::INFO)
     });
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(asked.and(caps));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .with_filter(asked.and(caps));
     // A second subscriber (tests install their own) is no reason to fail.
     let _ = tracing_subscriber::registry().with(stderr).try_init();
 }
