@@ -148,9 +148,11 @@ impl Server {
         self.draining.cancel();
         let connections = connections.shutdown();
         tokio::pin!(connections);
-        if timeout(self.drain_timeout, &mut connections).await.is_err() {
+        let ended = timeout(self.drain_timeout, &mut connections).await.is_ok();
+        self.stopping.cancel();
+        // What has ended must not be polled again: it panics.
+        if !ended {
             tracing::warn!("calls still ran when the drain timeout passed: they are ended now");
-            self.stopping.cancel();
             let _ = timeout(LAST_WORDS, &mut connections).await;
         }
         // Writes that are on their way land, however long ago their callers left; their own timeouts bound it.

@@ -2,10 +2,7 @@
 //! proof. So anything but proof is followed by a look, and the look decides.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -62,8 +59,7 @@ impl Cancel {
         campaign: CampaignId,
         id: MessageId,
     ) -> Result<Cancelled, Error> {
-        // True from the moment at which a cancellation may have been applied without our knowing.
-        let doubt = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::default());
         let deadline = ctx.deadline;
         let attempt = Attempt {
             client: self.client.clone(),
@@ -71,8 +67,10 @@ impl Cancel {
             ctx,
             campaign,
             id,
-            doubt: Arc::clone(&doubt),
+            progress: Arc::clone(&progress),
         };
+        // A caller who hangs up wants nothing further to begin, either.
+        let _ends_with_caller = EndOnDrop(Arc::clone(&progress));
         // A task of its own: a caller who hangs up does not cut the request in half.
         let running = self.tracker.spawn(attempt.run());
         let ended = match deadline {
@@ -82,11 +80,57 @@ impl Cancel {
         match ended {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(unknown("the cancellation broke off")),
-            Err(_) if doubt.load(Ordering::Acquire) => {
+            Err(_) if progress.end() => {
                 Err(unknown("the deadline passed while the cancellation was on its way"))
             }
-            Err(_) => Err(Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was cancelled")),
+            Err(_) => Err(too_late()),
         }
+    }
+}
+
+/// How far an attempt is, shared with the caller that waits for it. One lock makes the two agree: a
+/// cancellation is either begun before the caller is answered, or not sent at all.
+#[derive(Default)]
+struct Progress(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// A cancellation may have been applied without our knowing.
+    doubt: bool,
+    /// The caller has its answer: nothing further may be sent.
+    over: bool,
+}
+
+impl Progress {
+    /// Whether a cancellation may be sent now; from here on its outcome is in doubt.
+    fn begin(&self) -> bool {
+        let mut state = self.lock();
+        state.doubt |= !state.over;
+        !state.over
+    }
+
+    /// What the last one's end left of the doubt.
+    fn learned(&self, doubt: bool) {
+        self.lock().doubt = doubt;
+    }
+
+    /// Nothing further begins. Whether there is doubt.
+    fn end(&self) -> bool {
+        let mut state = self.lock();
+        state.over = true;
+        state.doubt
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct EndOnDrop(Arc<Progress>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -96,7 +140,7 @@ struct Attempt {
     ctx: Context,
     campaign: CampaignId,
     id: MessageId,
-    doubt: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 impl Attempt {
@@ -105,14 +149,16 @@ impl Attempt {
         // Whether an earlier attempt of this call may have been applied.
         let mut earlier = false;
         for attempt in 1..=MAX_ATTEMPTS {
-            self.doubt.store(true, Ordering::Release);
+            if !self.progress.begin() {
+                return Err(self.told(too_late(), earlier));
+            }
             let sent = self.client.cancel_message(&self.ctx, &self.campaign, &self.id).await;
             let applied = sent.as_ref().err().map_or(Applied::Maybe, Error::applied);
             if applied == Applied::Maybe {
                 self.hub.wrote(self.ctx.workspace.id, &self.campaign);
                 earlier = true;
             }
-            self.doubt.store(earlier, Ordering::Release);
+            self.progress.learned(earlier);
             match sent {
                 Ok(CancelAnswer::Proven(message)) => return Ok(Cancelled { message, already: false }),
                 Ok(CancelAnswer::Unproven) => refusal = None,
@@ -182,6 +228,10 @@ fn not_cancellable(seen: &Message) -> Error {
     )
     .with("message_status", word);
     if seen.status == Status::Pending { error.retry_after(PENDING_RETRY) } else { error }
+}
+
+fn too_late() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was cancelled")
 }
 
 fn unknown(message: &'static str) -> Error {
