@@ -34,7 +34,7 @@ use self::{request::Routes, stack::Stack, transport::Http};
 use crate::{
     clock::Clock,
     context::Context,
-    error::Error,
+    error::{Error, Reason},
     model::{CampaignId, Message, MessageId, Observed, Page, Slice},
 };
 
@@ -87,7 +87,8 @@ impl Client {
         id: &MessageId,
     ) -> Result<Observed<Message>, Error> {
         let request = self.routes.get_message(&ctx.workspace.key, campaign, id)?;
-        let (body, began) = self.read(ctx, request, Operation::GetMessage).await?;
+        let read = self.read(ctx, request, Operation::GetMessage).await;
+        let (body, began) = read.map_err(|error| named(error, campaign, Some(id)))?;
         let message = wire::message(&body).map_err(|why| classify::invalid(&why))?;
         if !message.id.as_str().eq_ignore_ascii_case(id.as_str()) {
             return Err(classify::invalid("it is about another message than the one asked for"));
@@ -103,7 +104,8 @@ impl Client {
         slice: Slice,
     ) -> Result<Observed<Page>, Error> {
         let request = self.routes.list_messages(&ctx.workspace.key, campaign, slice)?;
-        let (body, began) = self.read(ctx, request, Operation::ListMessages).await?;
+        let read = self.read(ctx, request, Operation::ListMessages).await;
+        let (body, began) = read.map_err(|error| named(error, campaign, None))?;
         let page = wire::page(&body).map_err(|why| classify::invalid(&why))?;
         let nameless = page.entries.iter().filter(|entry| entry.is_none()).count();
         if nameless > 0 {
@@ -125,7 +127,12 @@ impl Client {
         };
         let call = self.call(ctx, request, Operation::AddAudience(batch.asked.clone()));
         match self.send(call).await {
-            Ok(evidence) => classify::classify(&evidence, &batch.asked, self.batches, self.clock.now()),
+            Ok(evidence) => {
+                match classify::classify(&evidence, &batch.asked, self.batches, self.clock.now()) {
+                    Outcome::Refused(error) => Outcome::Refused(named(error, campaign, None)),
+                    outcome => outcome,
+                }
+            }
             // Only a layer that refused to send the batch ends here.
             Err(error) => Outcome::from(error),
         }
@@ -141,7 +148,7 @@ impl Client {
     ) -> Result<CancelAnswer, Error> {
         let request = self.routes.cancel_message(&ctx.workspace.key, campaign, id)?;
         let evidence = self.send(self.call(ctx, request, Operation::CancelMessage(id.clone()))).await?;
-        classify::cancel(&evidence, id, self.clock.now())
+        classify::cancel(&evidence, id, self.clock.now()).map_err(|error| named(error, campaign, Some(id)))
     }
 
     async fn read(
@@ -172,6 +179,18 @@ impl Client {
 
     async fn send(&self, call: Call) -> Result<Evidence, Error> {
         self.stack.clone().oneshot(call).await
+    }
+}
+
+/// Says what was not found: the upstream's answer does not, and a caller with many calls under way must
+/// know which of them it is about.
+fn named(error: Error, campaign: &CampaignId, id: Option<&MessageId>) -> Error {
+    match (error.reason(), id) {
+        (Reason::MessageNotFound, Some(id)) => {
+            error.with("campaign_id", campaign.as_str()).with("message_id", id.as_str())
+        }
+        (Reason::CampaignNotFound, _) => error.with("campaign_id", campaign.as_str()),
+        _ => error,
     }
 }
 
