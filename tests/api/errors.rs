@@ -34,7 +34,7 @@ async fn add_one(
 /// How a row of the vendor's table is met: by which key, campaign and item, or by an upstream that is told
 /// to answer with it, for what this service does not let through.
 enum Meet {
-    Really(&'static str, &'static str, pb::AudienceItem),
+    Really(&'static str, &'static str, Box<pb::AudienceItem>),
     Told,
 }
 
@@ -46,56 +46,56 @@ async fn every_row_of_the_vendors_reference_has_its_reason_and_code() {
         ("Each item", Meet::Told, Code::InvalidArgument, "RECIPIENT_REQUIRED"),
         (
             "Identifier is",
-            Meet::Really(ACME, EVERGREEN, item("abc")),
+            Meet::Really(ACME, EVERGREEN, Box::new(item("abc"))),
             Code::InvalidArgument,
             "IDENTIFIER_INVALID",
         ),
         ("schedule.timezone", Meet::Told, Code::InvalidArgument, "TIME_ZONE_REQUIRED"),
         (
             "Campaign is not",
-            Meet::Really(ACME, sandbox::NOT_EVERGREEN, item("5511900000001")),
+            Meet::Really(ACME, sandbox::NOT_EVERGREEN, Box::new(item("5511900000001"))),
             Code::FailedPrecondition,
             "CAMPAIGN_NOT_EVERGREEN",
         ),
         (
             "Cannot add contacts to",
-            Meet::Really(ACME, sandbox::CANCELLED, item("5511900000001")),
+            Meet::Really(ACME, sandbox::CANCELLED, Box::new(item("5511900000001"))),
             Code::FailedPrecondition,
             "CAMPAIGN_TERMINATED",
         ),
         (
             "Cannot add contacts while",
-            Meet::Really(ACME, sandbox::PAUSED, item("5511900000001")),
+            Meet::Really(ACME, sandbox::PAUSED, Box::new(item("5511900000001"))),
             Code::FailedPrecondition,
             "CAMPAIGN_PAUSED",
         ),
         (
             "Contact found",
-            Meet::Really(ACME, EVERGREEN, conflict),
+            Meet::Really(ACME, EVERGREEN, Box::new(conflict)),
             Code::FailedPrecondition,
             "CONTACT_IDENTITY_CONFLICT",
         ),
         (
             "Contact does not",
-            Meet::Really(ACME, EVERGREEN, contact(sandbox::UNREACHABLE_CONTACT_ID)),
+            Meet::Really(ACME, EVERGREEN, Box::new(contact(sandbox::UNREACHABLE_CONTACT_ID))),
             Code::FailedPrecondition,
             "CONTACT_CHANNEL_IDENTIFIER_MISSING",
         ),
         (
             "",
-            Meet::Really("no-such-key", EVERGREEN, item("5511900000001")),
+            Meet::Really("no-such-key", EVERGREEN, Box::new(item("5511900000001"))),
             Code::Unauthenticated,
             "API_KEY_INVALID",
         ),
         (
             "Campaigns feature",
-            Meet::Really(sandbox::FREE_PLAN_API_KEY, sandbox::FREE_PLAN, item("5511900000001")),
+            Meet::Really(sandbox::FREE_PLAN_API_KEY, sandbox::FREE_PLAN, Box::new(item("5511900000001"))),
             Code::PermissionDenied,
             "CAMPAIGNS_FEATURE_UNAVAILABLE",
         ),
         (
             "Campaign not found",
-            Meet::Really(ACME, "camp-nowhere", item("5511900000001")),
+            Meet::Really(ACME, "camp-nowhere", Box::new(item("5511900000001"))),
             Code::NotFound,
             "CAMPAIGN_NOT_FOUND",
         ),
@@ -107,7 +107,7 @@ async fn every_row_of_the_vendors_reference_has_its_reason_and_code() {
         let text = row["message"].as_str().unwrap_or_default();
         assert!(text.starts_with(begins), "{text}");
         let met = match meet {
-            Meet::Really(key, campaign, item) => add_one(&app, key, campaign, item).await,
+            Meet::Really(key, campaign, item) => add_one(&app, key, campaign, *item).await,
             Meet::Told => {
                 let body = json!({"error": "Bad Request", "message": text}).to_string();
                 let rule = json!({"operation": "add", "count": 1, "status": row["status"], "body": body});
