@@ -1,5 +1,5 @@
-const grpc = require('@grpc/grpc-js');
-const loader = require('@grpc/proto-loader');
+import grpc from '@grpc/grpc-js';
+import loader from '@grpc/proto-loader';
 
 const contract = loader.loadSync('blubash/campaigns/v1/campaigns_service.proto', { includeDirs: ['../../proto'] });
 const { CampaignsService } = grpc.loadPackageDefinition(contract).blubash.campaigns.v1;
