@@ -156,11 +156,13 @@ impl Server {
         self.draining.cancel();
         let connections = connections.shutdown();
         tokio::pin!(connections);
-        if timeout(self.drain_timeout, &mut connections).await.is_err() {
-            tracing::warn!("calls still ran when the drain timeout passed: they are ended now");
-        }
+        let in_time = timeout(self.drain_timeout, &mut connections).await.is_ok();
         self.stopping.cancel();
-        let _ = timeout(LAST_WORDS, &mut connections).await;
+        // A future that has ended must not be polled again.
+        if !in_time {
+            tracing::warn!("calls still ran when the drain timeout passed: they are ended now");
+            let _ = timeout(LAST_WORDS, &mut connections).await;
+        }
         // Writes that are on their way land, however long ago their callers left; their own timeouts bound it.
         self.tracker.close();
         self.tracker.wait().await;
