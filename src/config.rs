@@ -22,7 +22,7 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
 
-    /// Write the bound address to this file once calls are answered (for scripts that use port 0)
+    /// Write the bound address to this file once callers can connect, for scripts that use port 0
     #[arg(long, env = "BLUBASH_PORT_FILE", value_name = "PATH")]
     pub port_file: Option<PathBuf>,
 
@@ -37,7 +37,7 @@ pub struct Flags {
     pub upstream_url: String,
 
     /// Start an emulator of the Campaigns API in this process and serve it: nobody is messaged
-    #[arg(long, env = "BLUBASH_SANDBOX")]
+    #[arg(long, env = "BLUBASH_SANDBOX", value_parser = clap::builder::BoolishValueParser::new())]
     pub sandbox: bool,
 
     /// Where to remember what was sent: `memory:` forgets with the process. (`file:PATH` comes with the
@@ -45,14 +45,15 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_LEDGER", value_name = "memory:|file:PATH", default_value = "memory:")]
     pub ledger: LedgerPlace,
 
-    /// How long after its last use a request_id is remembered
+    /// How long after its last use a request_id is remembered; 1m to 90d
     #[arg(long, env = "BLUBASH_LEDGER_RETENTION", value_name = "DURATION", default_value = "7d",
           value_parser = humantime::parse_duration)]
     pub ledger_retention: Duration,
 
     /// How much memory the ledger may take; full, it refuses and nothing is sent. 256 MiB hold about a
     /// million items
-    #[arg(long, env = "BLUBASH_LEDGER_MAX_BYTES", value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, env = "BLUBASH_LEDGER_MAX_BYTES", value_name = "SIZE", default_value = "256MiB",
+          value_parser = size)]
     pub ledger_max_bytes: ByteSize,
 
     /// File with the server's 32-byte secret (64 hex digits), made at the first start; page tokens hold
@@ -60,18 +61,19 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_SECRET_FILE", value_name = "PATH")]
     pub secret_file: Option<PathBuf>,
 
-    /// Fastest pace at which a watched campaign is polled
+    /// Fastest pace at which a watched campaign is polled, however many watch it; 100ms to 10m
     #[arg(long, env = "BLUBASH_POLL_INTERVAL", value_name = "DURATION", default_value = "2s",
           value_parser = humantime::parse_duration)]
     pub poll_interval: Duration,
 
-    /// Most items in one upstream call
+    /// Most items in one upstream call; 1 to 10000
     #[arg(long, env = "BLUBASH_BATCH_MAX_ITEMS", value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch_max_items: u32,
 
-    /// Most bytes in one upstream call's body
-    #[arg(long, env = "BLUBASH_BATCH_MAX_BYTES", value_name = "SIZE", default_value = "90kB")]
+    /// Most bytes in one upstream call's body; 1KiB to 16MiB
+    #[arg(long, env = "BLUBASH_BATCH_MAX_BYTES", value_name = "SIZE", default_value = "90kB",
+          value_parser = size)]
     pub batch_max_bytes: ByteSize,
 
     /// Whether the upstream is known to refuse a batch as a whole when one item of it is bad
@@ -92,6 +94,10 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_DRAIN_DELAY", value_name = "DURATION", default_value = "0s",
           value_parser = humantime::parse_duration)]
     pub drain_delay: Duration,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "expected a size, for example 90kB or 256MiB".to_owned())
 }
 
 /// Where the ledger lives.
@@ -166,25 +172,27 @@ impl Flags {
     /// Every setting that cannot be used.
     pub fn check(&self, upstream_url: &str) -> Result<Config, Vec<ConfigError>> {
         let mut problems = Vec::new();
-        let mut within = |flag, value: Duration, low: Duration, high: Duration| {
-            if value < low || value > high {
-                let [low, high] = [low, high].map(humantime::format_duration);
-                problems.push(ConfigError { flag, problem: format!("must lie within {low} and {high}") });
-            }
-        };
         let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
-        within("--poll-interval", self.poll_interval, Duration::from_millis(100), 10 * minute);
-        within("--ledger-retention", self.ledger_retention, minute, 90 * day);
-        within("--drain-timeout", self.drain_timeout, Duration::ZERO, 60 * minute);
-        within("--drain-delay", self.drain_delay, Duration::ZERO, 60 * minute);
+        let (pace, hour) = (Duration::from_millis(100)..=10 * minute, Duration::ZERO..=60 * minute);
+        // The bounds in words as people write them: humantime would say "2months 29days".
+        for (flag, value, bounds, words) in [
+            ("--poll-interval", self.poll_interval, pace, "100ms and 10m"),
+            ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
+            ("--drain-timeout", self.drain_timeout, hour.clone(), "0s and 1h"),
+            ("--drain-delay", self.drain_delay, hour, "0s and 1h"),
+        ] {
+            if !bounds.contains(&value) {
+                problems.push(ConfigError { flag, problem: format!("must lie between {words}") });
+            }
+        }
         let mut bytes = |flag, value: ByteSize, low: ByteSize, high: ByteSize| {
             if value < low || value > high {
-                problems.push(ConfigError { flag, problem: format!("must lie within {low} and {high}") });
+                problems.push(ConfigError { flag, problem: format!("must lie between {low} and {high}") });
             }
             usize::try_from(value.as_u64()).unwrap_or(usize::MAX)
         };
         let batch_max_bytes =
-            bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kb(1), ByteSize::mb(16));
+            bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kib(1), ByteSize::mib(16));
         let max_bytes =
             bytes("--ledger-max-bytes", self.ledger_max_bytes, ByteSize::mib(1), ByteSize::tib(1));
         let upstream = upstream::Config::new(upstream_url).map_err(|fault| {

@@ -9,7 +9,8 @@ use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Try it: `blubash-grpc serve --sandbox` starts the service on an emulator of the vendor's API and prints a
-first call to paste. Exit codes: 0 ended in order, 1 could not start or broke off, 2 wrong usage.";
+first call to paste. RUST_LOG sets the log level (info). Exit codes: 0 ended in order, 1 could not start,
+2 wrong usage, 130 ended at once by a second signal.";
 
 /// The gRPC face of the BluBash Campaigns API.
 #[derive(Debug, Parser)]

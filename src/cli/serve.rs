@@ -49,10 +49,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             tracing::warn!(
                 "the ledger is in memory: after a restart, a repeated request_id sends its items again"
             );
-            say(&format!("blubash-grpc serves {upstream_url} on {addr}"));
+            say(&format!("blubash-grpc serves {upstream_url}"));
         }
     }
-    say(&format!("listening on {addr}"));
     if let Some(path) = &flags.port_file {
         // Whole or not at all: a script may be waiting for the file to appear.
         let draft = path.with_extension("tmp");
@@ -60,6 +59,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             .and_then(|()| std::fs::rename(&draft, path))
             .with_context(|| format!("--port-file: cannot write {}", path.display()))?;
     }
+    say(&format!("listening on {addr}"));
 
     let signal = async {
         if let Err(error) = shutdown().await {
