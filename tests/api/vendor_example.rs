@@ -2,14 +2,20 @@
 //! watched to their end.
 
 use blubash_grpc::{
+    clock::Clock,
+    context::Context,
+    grpc::convert::parse,
+    model::{ApiKey, CampaignId, Workspace, WorkspaceId},
     pb,
     sandbox::{Options, UtcOffset},
+    upstream::{self, Batch, Call, Client, EncodedItem, Evidence, Outcome},
 };
 use serde_json::Value;
 
 use crate::harness::{App, EVERGREEN, request_id};
 
 const EXAMPLE: &str = include_str!("../fixtures/add_request.json");
+const ANSWER: &str = include_str!("../fixtures/add_response.json");
 
 fn timestamp(seconds: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos: 0 }
@@ -132,8 +138,67 @@ async fn the_vendors_own_example_goes_in_is_read_back_cancelled_and_watched_to_i
     );
 }
 
+/// JSON without the white space between its tokens.
+fn minified(json: &str) -> String {
+    let (mut inside, mut escaped) = (false, false);
+    json.chars()
+        .filter(|c| {
+            inside ^= *c == '"' && !escaped;
+            escaped = *c == '\\' && !escaped;
+            inside || !c.is_whitespace()
+        })
+        .collect()
+}
+
+#[test]
+fn the_clients_request_is_the_pages_own_byte_for_byte() {
+    let (options, items) = example();
+    let options = parse::options(Some(options)).unwrap();
+    let encoded: Vec<_> =
+        items.into_iter().map(|item| EncodedItem::new(&parse::item(item, &options).1.unwrap())).collect();
+    let batch = Batch::frame(options.default_zone, &encoded.iter().collect::<Vec<_>>());
+    assert_eq!(std::str::from_utf8(batch.body()).unwrap(), minified(EXAMPLE));
+}
+
 #[tokio::test]
-async fn what_goes_upstream_is_the_pages_own_json() {
+async fn the_client_reads_the_pages_own_answer() {
+    let (options, items) = example();
+    let options = parse::options(Some(options)).unwrap();
+    let encoded: Vec<_> =
+        items.into_iter().map(|item| EncodedItem::new(&parse::item(item, &options).1.unwrap())).collect();
+    let batch = Batch::frame(options.default_zone, &encoded.iter().collect::<Vec<_>>());
+    // The page gives its three messages one placeholder. As it stands that is an answer that cannot be true.
+    let numbered = |text: &str| {
+        let mut parts = text.split("<MESSAGE_ID>");
+        let first = parts.next().unwrap().to_owned();
+        (1..).zip(parts).fold(first, |text, (n, part)| format!("{text}<MESSAGE_ID_{n}>{part}"))
+    };
+    for (answer, is_added) in [(ANSWER.to_owned(), false), (numbered(ANSWER), true)] {
+        let transport = tower::service_fn(move |_: Call| {
+            let evidence = Evidence::answered(http::StatusCode::OK, answer.clone());
+            async { Ok::<_, std::convert::Infallible>(evidence) }
+        });
+        let config = upstream::Config::new("http://127.0.0.1:1/api/v1/campaigns").unwrap();
+        let client = Client::with_transport(transport, &config, Clock::System);
+        let workspace = Workspace { id: WorkspaceId([0; 16]), key: ApiKey::new("k") };
+        let ctx = Context { workspace, deadline: None };
+        let campaign = CampaignId::parse("camp").unwrap();
+        match client.add_audience(&ctx, &campaign, &batch).await {
+            Outcome::Added(added) => {
+                assert!(is_added);
+                assert_eq!(added[1].contact_id, "<CONTACT_ID_2>");
+                assert_eq!(added[0].schedule, None);
+                let third = added[2].schedule.as_ref().unwrap();
+                assert_eq!(third.time_zone, "America/New_York");
+                assert!(third.expected_time.is_some(), "the page's example is an hour off");
+            }
+            outcome => assert!(!is_added && matches!(outcome, Outcome::InDoubt { .. }), "{outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_sandbox_keeps_is_what_the_page_sent() {
     let app = App::start().await;
     let (options, items) = example();
     app.add(options, items).await.unwrap();
