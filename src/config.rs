@@ -71,7 +71,7 @@ pub struct Flags {
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch_max_items: u32,
 
-    /// Most bytes in one upstream call's body; 1KiB to 16MiB
+    /// Most bytes in one upstream call's body; 1kB to 16MiB
     #[arg(long, env = "BLUBASH_BATCH_MAX_BYTES", value_name = "SIZE", default_value = "90kB",
           value_parser = size)]
     pub batch_max_bytes: ByteSize,
@@ -192,7 +192,7 @@ impl Flags {
             usize::try_from(value.as_u64()).unwrap_or(usize::MAX)
         };
         let batch_max_bytes =
-            bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kib(1), ByteSize::mib(16));
+            bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kb(1), ByteSize::mib(16));
         let max_bytes =
             bytes("--ledger-max-bytes", self.ledger_max_bytes, ByteSize::mib(1), ByteSize::tib(1));
         let upstream = upstream::Config::new(upstream_url).map_err(|fault| {
