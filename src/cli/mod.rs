@@ -5,7 +5,9 @@ mod serve;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const AFTER_HELP: &str = "\
 Try it: `blubash-grpc serve --sandbox` starts the service on an emulator of the vendor's API and prints a
@@ -64,22 +66,41 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// Ends with the first SIGTERM or Ctrl-C; from then on a second one ends the process at once.
-async fn shutdown() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the process: SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on a signal no longer ends the process by itself: before it is said that the server
+    /// listens, so that who stops it at that very moment gets a drain.
+    fn install() -> anyhow::Result<Self> {
+        let install = |kind| signal(kind).context("signals cannot be awaited");
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
     }
-    tokio::spawn(async move {
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        say("second signal: ending at once");
-        #[allow(clippy::disallowed_methods, reason = "skipping the drain is what a second signal asks for")]
-        std::process::exit(130);
-    });
-    Ok(())
+    }
+
+    /// Ends with the first signal; from then on a second one ends the process at once.
+    async fn shutdown(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            say("second signal: ending at once");
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "skipping the drain is what a second signal asks for"
+            )]
+            std::process::exit(130);
+        });
+    }
 }

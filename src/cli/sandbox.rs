@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{say, shutdown};
+use super::{Signals, say};
 use crate::{
     sandbox::{self, Sandbox},
     server,
@@ -20,6 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let signals = Signals::install()?;
     let listener = server::listen(args.listen).await.map_err(|problem| anyhow!(problem))?;
     let sandbox = Sandbox::serve(listener, args.sandbox.into()).await.context("the sandbox cannot start")?;
     say(&format!(
@@ -33,5 +34,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         url = sandbox.campaigns_url(),
         addr = sandbox.addr(),
     ));
-    shutdown().await.context("signals cannot be awaited")
+    signals.shutdown().await;
+    Ok(())
 }

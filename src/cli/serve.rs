@@ -3,7 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 
-use super::{say, shutdown};
+use super::{Signals, say};
 use crate::{
     clock::Clock,
     config::Flags,
@@ -38,6 +38,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         Some(path) => Secret::load_or_create(path).map_err(|fault| anyhow!("--secret-file: {fault}"))?,
         None => Secret::random(),
     };
+    let signals = Signals::install()?;
     let server =
         Server::new(&config, &secret, Clock::System).context("the upstream client cannot be built")?;
     let listener = server::listen(flags.listen).await.map_err(|problem| anyhow!(problem))?;
@@ -61,13 +62,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
     say(&format!("listening on {addr}"));
 
-    let signal = async {
-        if let Err(error) = shutdown().await {
-            tracing::error!(%error, "signals cannot be awaited: ending");
-        }
+    let shutdown = async {
+        signals.shutdown().await;
         say("draining; a second signal ends at once");
     };
-    Ok(server.serve(listener, signal).await?)
+    Ok(server.serve(listener, shutdown).await?)
 }
 
 fn banner(addr: std::net::SocketAddr, sandbox: &Sandbox) -> String {

@@ -149,7 +149,8 @@ async fn sigterm_ends_a_watch_with_server_draining_and_the_process_with_0() {
         }
     };
     assert_eq!(reason(&status), (Code::Unavailable, "SERVER_DRAINING".into()));
-    assert_eq!(server.end().await.0, Some(0));
+    let (code, said) = server.end().await;
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[tokio::test]
