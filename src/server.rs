@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::linger::Lingering;
 use crate::{
     campaigns::{
-        audience::Audience,
+        audience::{self, Audience},
         cancel::Cancel,
         messages::Messages,
         watch::{Hub, WatchConfig},
@@ -70,15 +70,15 @@ impl Server {
         let tracker = TaskTracker::new();
         let watch = WatchConfig { poll_interval: config.poll_interval, ..WatchConfig::default() };
         let hub = Hub::new(client.clone(), watch, clock, tracker.clone(), draining.clone());
-        let audience = Audience::new(
-            client.clone(),
-            Ledger::in_memory(config.ledger),
-            Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
-            hub.clone(),
-            config.audience,
-            tracker.clone(),
-            stopping.clone(),
-        );
+        let audience = Audience::new(audience::Parts {
+            client: client.clone(),
+            ledger: Ledger::in_memory(config.ledger),
+            fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
+            hub: hub.clone(),
+            limits: config.audience,
+            tracker: tracker.clone(),
+            stopping: stopping.clone(),
+        });
         let service = Service {
             audience,
             messages: Messages::new(client.clone()),

@@ -76,7 +76,7 @@ impl Sandbox {
         let clock = clock::Clock::new(options.start, options.frozen);
         let shared = Arc::new(routes::Shared {
             max_body: options.max_body,
-            store: Mutex::new(store::Store::new(options, clock.now())),
+            store: Mutex::new(seed::documented(options, clock.now())),
             clock,
             faults: faults::Faults::default(),
             journal: journal::Journal::default(),

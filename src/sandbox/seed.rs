@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     clock::Millis,
     message::{Fate, Message, Status},
-    options::UtcOffset,
+    options::{Options, UtcOffset},
     resolve::{Contacts, Recipient},
     schedule::Plan,
     store::{Campaign, CampaignState, Store, Workspace},
@@ -72,7 +72,9 @@ pub const UNDELIVERABLE_PREFIX: &str = "000";
 /// The seeded messages were made this long before the sandbox started.
 const AGE: Millis = 24 * 3600 * 1000;
 
-pub(super) fn documented(store: &mut Store, now: Millis) {
+/// A store with the documented workspaces, campaigns, contacts and messages.
+pub(super) fn documented(options: Options, now: Millis) -> Store {
+    let mut store = Store::new(options);
     for (name, api_key, campaigns_feature) in [
         ("acme", ACME_API_KEY, true),
         ("globex", GLOBEX_API_KEY, true),
@@ -104,6 +106,7 @@ pub(super) fn documented(store: &mut Store, now: Millis) {
         }
         store.campaigns.insert(id.to_owned(), campaign);
     }
+    store
 }
 
 /// The `n`th seeded message; its id says what it is.
@@ -179,7 +182,7 @@ mod tests {
     #[test]
     fn every_status_is_among_the_seeded_messages_and_stays() {
         let now = 1_800_000_000_000;
-        let mut store = Store::new(Options::default(), now);
+        let mut store = documented(Options::default(), now);
         let messages = store.campaign(0, SEEDED).map(|campaign| campaign.messages()).unwrap_or_default();
         assert_eq!(messages.len(), 12);
         for message in messages {

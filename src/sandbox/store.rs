@@ -10,7 +10,6 @@ use super::{
     message::Message,
     options::Options,
     resolve::{Change, Contacts},
-    seed,
 };
 
 /// A campaign's state, as far as the page tells states apart.
@@ -96,17 +95,15 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// The documented workspaces, campaigns, contacts and messages.
-    pub(super) fn new(options: Options, now: super::clock::Millis) -> Self {
-        let mut store = Self {
+    /// An empty one.
+    pub(super) fn new(options: Options) -> Self {
+        Self {
             ids: Ids::new(options.seed),
             options,
             workspaces: Vec::new(),
             campaigns: HashMap::new(),
             idempotency: Memory::default(),
-        };
-        seed::documented(&mut store, now);
-        store
+        }
     }
 
     /// The index of the workspace that an API key opens.

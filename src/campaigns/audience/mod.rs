@@ -51,29 +51,28 @@ pub struct Limits {
 #[derive(Clone)]
 pub struct Audience(Arc<Parts>);
 
-struct Parts {
-    client: upstream::Client,
-    ledger: Ledger,
-    fingerprinter: Fingerprinter,
-    hub: Hub,
-    limits: Limits,
-    tracker: TaskTracker,
-    stopping: CancellationToken,
+/// What an [`Audience`] works with.
+pub struct Parts {
+    /// The road upstream.
+    pub client: upstream::Client,
+    /// What was sent.
+    pub ledger: Ledger,
+    /// By what items are known again.
+    pub fingerprinter: Fingerprinter,
+    /// Who is told that a campaign has changed.
+    pub hub: Hub,
+    /// How an ingestion is sent.
+    pub limits: Limits,
+    /// What must end before the process does.
+    pub tracker: TaskTracker,
+    /// Says that the drain's time is over: no further batch may start.
+    pub stopping: CancellationToken,
 }
 
 impl Audience {
-    /// `tracker` holds what must end before the process does; `stopping` says that the drain's time is
-    /// over and no further batch may start.
-    pub fn new(
-        client: upstream::Client,
-        ledger: Ledger,
-        fingerprinter: Fingerprinter,
-        hub: Hub,
-        limits: Limits,
-        tracker: TaskTracker,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self(Arc::new(Parts { client, ledger, fingerprinter, hub, limits, tracker, stopping }))
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
     }
 
     /// Adds these items, and says of each what became of it.

@@ -127,7 +127,15 @@ impl Rig {
         let limits = Limits { batch_max_items: 4, batch_max_bytes: 90_000, window: 3, proven_keys: false };
         let ledger = Ledger::in_memory(ledger::Config::default());
         let prints = Fingerprinter::new(&[1; 32]);
-        let audience = Audience::new(client, ledger, prints, hub, limits, tracker.clone(), stopping);
+        let audience = Audience::new(Parts {
+            client,
+            ledger,
+            fingerprinter: prints,
+            hub,
+            limits,
+            tracker: tracker.clone(),
+            stopping,
+        });
         Self { audience, tracker, world }
     }
 
