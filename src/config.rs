@@ -27,13 +27,7 @@ pub struct Flags {
     pub port_file: Option<PathBuf>,
 
     /// Base URL of the Campaigns API; plain http is allowed to loopback only
-    #[arg(
-        long,
-        env = "BLUBASH_UPSTREAM_URL",
-        value_name = "URL",
-        default_value = DEFAULT_UPSTREAM_URL,
-        conflicts_with = "sandbox"
-    )]
+    #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
     pub upstream_url: String,
 
     /// Start an emulator of the Campaigns API in this process and serve it: nobody is messaged

@@ -4,8 +4,6 @@
 //! CANCELLED and drops the handler, and its shutdown waits for open streams for as long as they live.
 //! Deadlines and the drain are this service's own.
 
-mod linger;
-
 use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
 
 use hyper_util::{
@@ -16,7 +14,6 @@ use hyper_util::{
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::linger::Lingering;
 use crate::{
     campaigns::{
         audience::{self, Audience},
@@ -122,8 +119,7 @@ impl Server {
                 };
                 let _ = socket.set_nodelay(true);
                 let service = TowerToHyperService::new(stack.clone());
-                let connection =
-                    http2.serve_connection(TokioIo::new(Lingering::new(socket)), service).into_owned();
+                let connection = http2.serve_connection(TokioIo::new(socket), service).into_owned();
                 let connection = connections.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {

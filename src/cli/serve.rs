@@ -1,12 +1,12 @@
 //! `blubash-grpc serve`
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::net::TcpListener;
 
 use super::{Signals, say};
 use crate::{
     clock::Clock,
-    config::Flags,
+    config::{DEFAULT_UPSTREAM_URL, Flags},
     sandbox::{self, Sandbox},
     secret::Secret,
     server::{self, Server},
@@ -22,6 +22,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let flags = args.flags;
+    // Not clap's to refuse: it counts a variable that says `false` as given.
+    if flags.sandbox && flags.upstream_url != DEFAULT_UPSTREAM_URL {
+        bail!("--sandbox cannot be used with --upstream-url: choose the emulator, or an upstream");
+    }
     let sandbox = match flags.sandbox {
         true => {
             let listener = TcpListener::bind("127.0.0.1:0").await.context("the sandbox cannot listen")?;

@@ -212,7 +212,7 @@ async fn what_cannot_be_used_is_refused_at_the_start_with_what_to_do() {
             &["--upstream-url", "--poll-interval", "--batch-max-bytes"],
         ),
         (&["serve", listen, "--ledger=file:x"], 2, &["--ledger", "memory:"]),
-        (&["serve", "--sandbox", "--upstream-url=https://example.com"], 2, &["cannot be used with"]),
+        (&["serve", "--sandbox", "--upstream-url=https://example.com"], 1, &["cannot be used with"]),
         (&["serve", "--sandbox", listen, "--secret-file", open.to_str().unwrap()], 1, &["--secret-file"]),
         (&["serve", "--batch-max-items=0"], 2, &["--batch-max-items"]),
     ];
