@@ -79,13 +79,13 @@ impl Messages {
         let mut offset = from.map_or(0, |position| position.offset);
         let Observed { value: mut page, began } =
             self.client.list_messages(ctx, campaign, Slice { offset, limit: page_size }).await?;
-        if from.is_some_and(|position| repeats(&page, position)) {
+        if from.is_some_and(|position| repeats(&page, page_size, position)) {
             // Either as many messages came in front as a page holds, or the offset counts for nothing.
             // One look further tells: a shifted list goes on there.
-            offset += page.entries.len() as u64;
+            offset += fitting(&page, page_size) as u64;
             let next = Slice { offset, limit: page_size };
             page = self.client.list_messages(ctx, campaign, next).await?.value;
-            if from.is_some_and(|position| repeats(&page, position)) {
+            if from.is_some_and(|position| repeats(&page, page_size, position)) {
                 return Err(Error::new(
                     Reason::UpstreamResponseInvalid,
                     "the upstream sent the same page for another offset: its list cannot be read page by page",
@@ -134,17 +134,19 @@ fn fitting(page: &Page, page_size: u32) -> usize {
     count
 }
 
-/// Whether the page ends as the one before this position did.
-fn repeats(page: &Page, position: Position) -> bool {
-    !page.entries.is_empty() && tail(page, page.entries.len()) == position.last
+/// Whether what this page would tell ends as the one before this position did. One without any id tells
+/// nothing, and so repeats nothing.
+fn repeats(page: &Page, page_size: u32, position: Position) -> bool {
+    let taken = fitting(page, page_size);
+    page.entries[..taken].iter().any(Option::is_some) && tail(page, taken) == position.last
 }
 
 /// A digest of the last ids among the first `taken` entries.
 fn tail(page: &Page, taken: usize) -> [u8; 8] {
     let mut context = digest::Context::new(&digest::SHA256);
-    for entry in &page.entries[taken.saturating_sub(REMEMBERED_IDS)..taken] {
+    for message in page.entries[..taken].iter().rev().flatten().take(REMEMBERED_IDS) {
         // The separator cannot stand in UTF-8, so no two lists of ids run together.
-        context.update(entry.as_ref().map_or("", |message| message.id.as_str()).as_bytes());
+        context.update(message.id.as_str().as_bytes());
         context.update(&[0xff]);
     }
     let mut first = [0; 8];
@@ -186,7 +188,7 @@ mod tests {
                 let offset = from.map_or(0, |p| p.offset);
                 let page = serve(&list, Slice { offset, limit: page_size }, cap, total);
                 if let Some(position) = from {
-                    prop_assert!(!repeats(&page, position) || page.entries.iter().all(Option::is_none));
+                    prop_assert!(!repeats(&page, page_size, position));
                 }
                 let listing = listing(page, offset, page_size, statuses, DateTime::UNIX_EPOCH);
                 prop_assert!(listing.messages.len() <= page_size as usize);
@@ -200,6 +202,24 @@ mod tests {
                 list.into_iter().flatten().filter(|m| statuses.keeps(m.status)).collect();
             prop_assert_eq!(seen, wanted);
         }
+    }
+
+    #[test]
+    fn an_upstream_that_ignores_limit_and_offset_is_known_again_by_the_page_that_it_repeats() {
+        let page = || Page { entries: (0..10).map(|n| Some(message(n))).collect(), total: Some(10) };
+        let next = listing(page(), 0, 4, StatusSet::default(), DateTime::UNIX_EPOCH).next.unwrap();
+        assert!(repeats(&page(), 4, next), "paging it would never end");
+    }
+
+    #[test]
+    fn pages_that_end_in_entries_without_an_id_are_not_taken_for_one_another() {
+        let page = |n| {
+            let entries = std::iter::once(Some(message(n))).chain(std::iter::repeat_n(None, REMEMBERED_IDS));
+            Page { entries: entries.collect(), total: None }
+        };
+        let next = listing(page(0), 0, 50, StatusSet::default(), DateTime::UNIX_EPOCH).next.unwrap();
+        assert!(!repeats(&page(1), 50, next), "its message would be lost");
+        assert!(repeats(&page(0), 50, next));
     }
 
     #[test]

@@ -36,14 +36,6 @@ pub fn cancel_message(request: pb::CancelMessageRequest) -> Result<(CampaignId, 
     ids(request.campaign_id, request.message_id, Vec::new())
 }
 
-/// A `CountMessages`.
-pub fn count_messages(request: pb::CountMessagesRequest) -> Result<CampaignId, Error> {
-    let mut wrong = Vec::new();
-    let campaign = campaign_id(request.campaign_id, &mut wrong);
-    duration("max_staleness", request.max_staleness, &mut wrong);
-    campaign.filter(|_| wrong.is_empty()).ok_or_else(|| Error::invalid(wrong))
-}
-
 /// A `ListMessages`.
 pub fn list_messages(request: pb::ListMessagesRequest) -> Result<ListRequest, Error> {
     let mut wrong = Vec::new();

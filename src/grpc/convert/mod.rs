@@ -16,7 +16,7 @@ pub mod parse {
     pub use super::{
         audience::{item, options},
         fields::{campaign_id, message_id},
-        messages::{ListRequest, cancel_message, count_messages, get_message, list_messages},
+        messages::{ListRequest, cancel_message, get_message, list_messages},
         watch::watch,
     };
 }

@@ -78,7 +78,6 @@ fn ids_are_required_wherever_they_stand() {
     assert_eq!(fields_of(&error.unwrap_err()), ["max_staleness", "campaign_id", "message_id"]);
     let request = pb::CancelMessageRequest { campaign_id: "c".into(), message_id: "m\n".into() };
     assert_eq!(fields_of(&parse::cancel_message(request).unwrap_err()), ["message_id"]);
-    assert!(parse::count_messages(pb::CountMessagesRequest::default()).is_err());
 
     let request = pb::CancelMessageRequest { campaign_id: "c".into(), message_id: "m".into() };
     let (campaign, message) = parse::cancel_message(request).unwrap();
