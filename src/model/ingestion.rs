@@ -38,6 +38,17 @@ pub enum ResultView {
     Summary,
 }
 
+impl ResultView {
+    /// Whether a result with this disposition is returned.
+    pub fn shows(self, disposition: &Disposition) -> bool {
+        match self {
+            Self::All => true,
+            Self::Failures => !matches!(disposition, Disposition::Added(_) | Disposition::Valid),
+            Self::Summary => false,
+        }
+    }
+}
+
 /// The one fact that a caller needs before it sends an item again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {

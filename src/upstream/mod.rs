@@ -8,6 +8,7 @@ pub mod batch;
 mod classify;
 mod config;
 pub mod evidence;
+mod frozen;
 mod mask;
 mod reasons;
 pub mod request;
