@@ -73,6 +73,7 @@ impl Server {
             fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
             hub: hub.clone(),
             limits: config.audience,
+            clock,
             tracker: tracker.clone(),
             stopping: stopping.clone(),
         });

@@ -38,11 +38,7 @@ fn message(items: Vec<pb::AudienceItem>) -> pb::IngestAudienceRequest {
 }
 
 fn first(options: pb::AudienceOptions) -> pb::IngestAudienceRequest {
-    pb::IngestAudienceRequest {
-        campaign_id: EVERGREEN.into(),
-        options: Some(options),
-        ..Default::default()
-    }
+    pb::IngestAudienceRequest { campaign_id: EVERGREEN.into(), options: Some(options), ..Default::default() }
 }
 
 /// An open stream: what is sent into it, and what comes back.
@@ -78,8 +74,9 @@ async fn ingest(
     items: Vec<pb::AudienceItem>,
 ) -> Result<Told, Status> {
     let from = options.first_index;
-    let messages: Vec<_> =
-        std::iter::once(first(options)).chain(items.chunks(70).map(|items| message(items.to_vec()))).collect();
+    let messages: Vec<_> = std::iter::once(first(options))
+        .chain(items.chunks(70).map(|items| message(items.to_vec())))
+        .collect();
     let stream = app.client.clone().ingest_audience(keyed(tokio_stream::iter(messages))).await?.into_inner();
     read(stream, from).await
 }
@@ -303,10 +300,8 @@ async fn a_view_leaves_results_out_and_still_counts_them() {
     let app = App::start().await;
     let mut list = items(120);
     list[7] = item("");
-    let options = pb::AudienceOptions {
-        result_view: pb::ResultView::Failures.into(),
-        ..request_id("viewed")
-    };
+    let options =
+        pb::AudienceOptions { result_view: pb::ResultView::Failures.into(), ..request_id("viewed") };
     let told = ingest(&app, options, list).await.unwrap();
     let indexes: Vec<i64> = told.results.iter().map(|result| result.index).collect();
     assert_eq!((indexes, told.last.settled_through, told.summary().added), (vec![7], 120, 119));

@@ -71,7 +71,7 @@ pub(super) enum Pass {
     /// A batch as usual.
     Free,
     /// One item, alone. Until it is dropped nobody else probes.
-    Probe(Probe),
+    Probe(#[expect(dead_code, reason = "held for its drop")] Probe),
 }
 
 /// The right to probe.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Answer, End, Entry, Limits,
     batching::cut,
-    doubt::{DoubtBreaker, Pass},
+    doubt::Pass,
     flight::{Desk, Landed, Ticket},
     plan::{Plan, Planned, Planner},
     source::{Feed, Source},
@@ -36,7 +36,6 @@ const QUEUE_BYTES: usize = 4 << 20;
 pub(super) struct Engine {
     /// `None`: validation only, nothing is sent and nothing remembered.
     desk: Option<Arc<Desk>>,
-    breaker: Option<DoubtBreaker>,
     source: Source,
     planner: Planner,
     first_index: u64,
@@ -66,7 +65,6 @@ pub(super) struct Engine {
 /// What an engine is made of, beside what it begins with.
 pub(super) struct Setup {
     pub(super) desk: Option<Arc<Desk>>,
-    pub(super) breaker: Option<DoubtBreaker>,
     pub(super) source: Source,
     pub(super) planner: Planner,
     pub(super) limits: Limits,
@@ -81,7 +79,6 @@ impl Engine {
         let asked = setup.max_batch_size.map_or(usize::MAX, |n| n as usize);
         Self {
             desk: setup.desk,
-            breaker: setup.breaker,
             source: setup.source,
             planner: setup.planner,
             first_index: setup.first_index,
@@ -217,18 +214,14 @@ impl Engine {
 
     /// Begins as many batches as may be on their way at once.
     fn launch(&mut self) {
-        let (Some(desk), Some(breaker)) = (self.desk.clone(), &self.breaker) else { return };
-        let mut refused = None;
+        let Some(desk) = self.desk.clone() else { return };
         while self.end.is_none() && self.tickets.len() < self.max_flights {
             if !self.has_batch() {
                 break;
             }
-            let pass = match breaker.pass() {
+            let pass = match desk.breaker.pass() {
                 Ok(pass) => pass,
-                Err(cause) => {
-                    refused = Some(cause);
-                    break;
-                }
+                Err(cause) => return self.stop(cause),
             };
             let most = if matches!(pass, Pass::Probe(_)) { 1 } else { self.max_items };
             let batch = self.next_batch(&desk, most);
@@ -238,9 +231,6 @@ impl Engine {
             let ticket = Arc::new(Ticket::default());
             self.tickets.insert(self.launched, (Arc::clone(&ticket), indexes));
             self.flights.push(Box::pin(Arc::clone(&desk).fly(self.launched, ticket, batch, pass)));
-        }
-        if let Some(cause) = refused {
-            self.stop(cause);
         }
     }
 
@@ -303,7 +293,7 @@ impl Engine {
 
     fn land_batch(&mut self, mut batch: Vec<Planned>, outcome: Outcome) {
         let items = batch.len();
-        if let Some(breaker) = &self.breaker {
+        if let Some(Desk { breaker, .. }) = self.desk.as_deref() {
             match &outcome {
                 Outcome::InDoubt { by_refusal, .. } => breaker.doubted(items, *by_refusal),
                 Outcome::Added(_) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Split { .. } => {
@@ -368,7 +358,7 @@ impl Engine {
         self.split.clear();
         self.window.abandon_planned(&cause);
         // What still waits for its turn is called back: it was not claimed, and so not attempted.
-        for (ticket, indexes) in self.tickets.values().filter(|(ticket, _)| ticket.halt()) {
+        for (_, indexes) in self.tickets.values().filter(|(ticket, _)| ticket.halt()) {
             for index in indexes {
                 self.window.put(*index, Slot::Told(Disposition::NotAttempted(cause.clone())));
             }

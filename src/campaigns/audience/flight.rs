@@ -12,7 +12,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::{doubt::Pass, plan::Planned};
+use super::{
+    doubt::{DoubtBreaker, Pass},
+    plan::Planned,
+};
 use crate::{
     campaigns::watch::Hub,
     clock::Clock,
@@ -39,6 +42,7 @@ pub(super) struct Desk {
     pub(super) campaign: CampaignId,
     pub(super) default_zone: Option<Tz>,
     pub(super) ingestion: Arc<Ingestion>,
+    pub(super) breaker: DoubtBreaker,
     pub(super) client: upstream::Client,
     pub(super) hub: Hub,
     pub(super) clock: Clock,
@@ -146,8 +150,7 @@ impl Desk {
     ) -> Outcome {
         // The doubt is worth resolving when the caller is gone, too: a repeat of its call finds the answer.
         let ctx = self.ctx.without_deadline();
-        let until =
-            claimed_at + if batch.has_immediate() { IMMEDIATE_PROVEN_FOR } else { PROVEN_FOR };
+        let until = claimed_at + if batch.has_immediate() { IMMEDIATE_PROVEN_FOR } else { PROVEN_FOR };
         while is_unanswered(&outcome) && attempts < MAX_PROVEN_ATTEMPTS {
             tokio::time::sleep(PROVEN_PAUSE * 2_u32.pow(attempts - 1)).await;
             let Ok(admission) = self.client.admit(&ctx).await else { break };
@@ -181,7 +184,10 @@ impl Desk {
                 self.hub.wrote(self.ctx.workspace.id, &self.campaign);
                 record(claim, &outcome, batch.item_count()).await
             }
-            Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. } | Outcome::InDoubt { .. } => {
+            Outcome::NotApplied(_)
+            | Outcome::Refused(_)
+            | Outcome::Split { .. }
+            | Outcome::InDoubt { .. } => {
                 claim.leave();
                 Ok(())
             }

@@ -19,7 +19,6 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{doubt::DoubtLimits, source::Feeder};
 use self::{
     doubt::DoubtBreakers,
     engine::{Engine, Setup},
@@ -27,15 +26,14 @@ use self::{
     plan::Planner,
     source::Source,
 };
+pub use self::{doubt::DoubtLimits, source::Feeder};
 use super::watch::Hub;
 use crate::{
     clock::Clock,
     context::Context,
     error::{Error, Reason, Violation},
     ledger::{Fingerprinter, IngestionPage, Ledger, Scope},
-    model::{
-        CampaignId, Ingested, IngestionOptions, Item, ItemResult, RequestId, ResultView, Summary,
-    },
+    model::{CampaignId, Ingested, IngestionOptions, Item, ItemResult, RequestId, ResultView, Summary},
     upstream,
 };
 
@@ -211,18 +209,19 @@ impl Audience {
         let deadline = ctx.deadline;
         let request_id = options.request_id.clone().unwrap_or_else(RequestId::random);
         let planner = Planner::new(parts.fingerprinter.clone(), &options);
-        let (mut desk, mut breaker) = (None, None);
+        let mut desk = None;
         if !options.validate_only {
             let workspace = ctx.workspace.id;
             let scope = Scope { workspace, campaign: campaign.clone(), request_id: request_id.clone() };
             let ingestion = parts.ledger.open(scope, deadline).await?;
             let unresolved = parts.ledger.doubts(workspace, &campaign).await?;
-            breaker = Some(self.breakers.join(workspace, &campaign, unresolved));
+            let breaker = self.breakers.join(workspace, &campaign, unresolved);
             desk = Some(Arc::new(Desk {
                 ctx,
                 campaign,
                 default_zone: options.default_zone,
                 ingestion,
+                breaker,
                 client: parts.client.clone(),
                 hub: parts.hub.clone(),
                 clock: parts.clock,
@@ -232,7 +231,6 @@ impl Audience {
         let (out, answers) = mpsc::channel(2);
         let engine = Engine::new(Setup {
             desk,
-            breaker,
             source,
             planner,
             limits: parts.limits,
@@ -255,7 +253,8 @@ impl Run {
 
 /// An ingestion that ended without its last answer: its task is no more.
 pub fn broke_off() -> Error {
-    Error::new(Reason::Internal, "the ingestion broke off: repeat it under the same request_id").maybe_applied()
+    Error::new(Reason::Internal, "the ingestion broke off: repeat it under the same request_id")
+        .maybe_applied()
 }
 
 #[cfg(test)]

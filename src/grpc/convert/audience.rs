@@ -14,8 +14,8 @@ use crate::{
     error::{Error, Reason, Violation},
     grpc::bounds::cut_owned,
     model::{
-        CampaignId, IngestionOptions, Item, LocalTimePolicy, MAX_ID_BYTES, Moment, Personal, Recipient, RequestId,
-        ResultView, Schedule, ScheduleFault, zone,
+        CampaignId, IngestionOptions, Item, LocalTimePolicy, MAX_ID_BYTES, Moment, Personal, Recipient,
+        RequestId, ResultView, Schedule, ScheduleFault, zone,
     },
     pb,
 };

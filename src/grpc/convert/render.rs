@@ -15,8 +15,8 @@ use crate::{
     },
     ledger::IngestionPage,
     model::{
-        AddedItem, CampaignId, Disposition, Ingested, IngestionState, ItemResult, JsonObject, Message, MessageChange,
-        ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
+        AddedItem, CampaignId, Disposition, Ingested, IngestionState, ItemResult, JsonObject, Message,
+        MessageChange, ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
     },
     pb,
 };
