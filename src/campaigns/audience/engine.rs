@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Reason},
     ledger::{Claim, Event, Ingestion},
     model::{CampaignId, Disposition, IngestionOptions},
-    upstream::{self, Batch, Outcome},
+    upstream::{self, Admission, Batch, Outcome},
 };
 
 /// After so many batches in a row in doubt for want of an answer, sending more only piles up doubt.
@@ -167,6 +167,11 @@ impl Engine {
 impl Flight {
     /// One batch from claim to record. What it returns is in the ledger already.
     async fn fly(self: Arc<Self>, batch: Vec<Planned>) -> (Vec<Planned>, Outcome) {
+        // What cannot be sent must not be claimed: a claim is a promise that it is about to be.
+        let admission = match self.client.admit(&self.ctx).await {
+            Ok(admission) => admission,
+            Err(error) => return (batch, Outcome::NotApplied(error)),
+        };
         let claimed = batch.iter().map(|item| (item.index, item.fingerprint)).collect();
         let claim = match self.ingestion.claim(claimed).await {
             Ok(claim) => claim,
@@ -174,7 +179,7 @@ impl Flight {
         };
         let items: Vec<_> = batch.iter().map(|item| &item.encoded).collect();
         let frozen = Batch::frame(self.default_zone, &items);
-        let outcome = self.deliver(&frozen).await;
+        let outcome = self.deliver(&frozen, admission).await;
         if !matches!(outcome, Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. }) {
             self.hub.wrote(self.ctx.workspace.id, &self.campaign);
         }
@@ -192,8 +197,8 @@ impl Flight {
 
     /// Sends a frozen batch, and repeats it while it is in doubt and the upstream is known to honour keys:
     /// the same bytes under the same key cannot add anyone twice then.
-    async fn deliver(&self, frozen: &Batch) -> Outcome {
-        let mut outcome = self.client.add_audience(&self.ctx, &self.campaign, frozen).await;
+    async fn deliver(&self, frozen: &Batch, admission: Admission) -> Outcome {
+        let mut outcome = self.client.add_audience(&self.ctx, &self.campaign, frozen, admission).await;
         if !self.proven_keys {
             return outcome;
         }
@@ -204,7 +209,9 @@ impl Flight {
                 break;
             }
             tokio::time::sleep(PROVEN_PAUSE * 2_u32.pow(attempt - 1)).await;
-            match self.client.add_audience(&ctx, &self.campaign, frozen).await {
+            // Not let through, it was not repeated: the doubt stays.
+            let Ok(admission) = self.client.admit(&ctx).await else { continue };
+            match self.client.add_audience(&ctx, &self.campaign, frozen, admission).await {
                 settled @ (Outcome::Added(_) | Outcome::Rejected(_)) => outcome = settled,
                 // That this repeat was not applied says nothing about the attempt before it.
                 Outcome::NotApplied(_)
