@@ -167,8 +167,8 @@ impl Engine {
 impl Flight {
     /// One batch from claim to record. What it returns is in the ledger already.
     async fn fly(self: Arc<Self>, batch: Vec<Planned>) -> (Vec<Planned>, Outcome) {
-        let claimed = batch.iter().map(|item| (item.index, item.fingerprint)).collect();
-        let claim = match self.ingestion.claim(claimed).await {
+        let claimed = batch.iter().map(Planned::claimed).collect();
+        let claim = match self.ingestion.claim(claimed, None).await {
             Ok(claim) => claim,
             Err(error) => return (batch, Outcome::NotApplied(error)),
         };

@@ -99,7 +99,7 @@ impl Audience {
         let scope =
             Scope { workspace: ctx.workspace.id, campaign: campaign.clone(), request_id: request_id.clone() };
         let ingestion = self.0.ledger.open(scope, ctx.deadline).await?;
-        let (progress, queue) = plan::plan(entries, &options, &self.0.fingerprinter, &ingestion);
+        let (progress, queue) = plan::plan(entries, &options, &self.0.fingerprinter, &ingestion).await?;
         let progress = Arc::new(progress);
 
         // From here on the caller may hang up at any moment: what is on its way then lands in the

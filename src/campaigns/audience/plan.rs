@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Reason, Violation},
-    ledger::{Fingerprint, Fingerprinter, Ingestion, State},
+    ledger::{ClaimedItem, Fingerprint, Fingerprinter, Ingestion, KnownState, State},
     model::{Disposition, IngestionOptions, Item, Recipient},
     upstream::EncodedItem,
 };
@@ -21,7 +21,15 @@ pub(super) struct Planned {
     /// Its place in the ingestion.
     pub(super) index: u64,
     pub(super) fingerprint: Fingerprint,
+    pub(super) item_id: String,
     pub(super) encoded: EncodedItem,
+}
+
+impl Planned {
+    /// As the ledger knows it.
+    pub(super) fn claimed(&self) -> ClaimedItem {
+        ClaimedItem { index: self.index, fingerprint: self.fingerprint, item_id: self.item_id.clone() }
+    }
 }
 
 /// Checks every item and plans nothing.
@@ -38,12 +46,21 @@ pub(super) fn validate(entries: Vec<Entry>, options: &IngestionOptions) -> Progr
 
 /// Decides for every item, against what the ledger remembers of this request id. If an item that is
 /// settled came back changed, the ingestion ends here: nothing of this call is sent.
-pub(super) fn plan(
+pub(super) async fn plan(
     entries: Vec<Entry>,
     options: &IngestionOptions,
     fingerprinter: &Fingerprinter,
     ingestion: &Ingestion,
-) -> (Progress, VecDeque<Planned>) {
+) -> Result<(Progress, VecDeque<Planned>), Error> {
+    let range = options.first_index..options.first_index.saturating_add(entries.len() as u64);
+    let known = ingestion.known(range).await?;
+    let settled = |index: u64| {
+        let at = known.binary_search_by_key(&index, |known| known.index).ok()?;
+        match &known[at].state {
+            KnownState::Settled(state) => Some((known[at].fingerprint?, state.clone())),
+            KnownState::Invalid => None,
+        }
+    };
     let mut recipients = Recipients::new(options);
     let mut queue = VecDeque::with_capacity(entries.len());
     let mut slots = Vec::with_capacity(entries.len());
@@ -51,7 +68,7 @@ pub(super) fn plan(
     for (slot, entry) in entries.into_iter().enumerate() {
         let index = options.first_index + slot as u64;
         let fingerprint = entry.item.as_ref().ok().map(|item| fingerprinter.of(item));
-        let state = match (ingestion.settled(index), entry.item) {
+        let state = match (settled(index), entry.item) {
             (Some((known, state)), item) if Some(known) == fingerprint => {
                 // A settled item's recipient still counts for those that follow.
                 let _ = item.map(|item| recipients.admit(item));
@@ -64,7 +81,8 @@ pub(super) fn plan(
             (None, item) => match (item.and_then(|item| recipients.admit(item)), fingerprint) {
                 (Ok(item), Some(fingerprint)) => {
                     let encoded = EncodedItem::new(&item);
-                    queue.push_back(Planned { slot, index, fingerprint, encoded });
+                    let item_id = entry.item_id.clone();
+                    queue.push_back(Planned { slot, index, fingerprint, item_id, encoded });
                     Slot::Planned
                 }
                 (Ok(_), None) => Slot::Planned,
@@ -83,7 +101,7 @@ pub(super) fn plan(
             .with("index", index.to_string()),
         );
     }
-    (progress, queue)
+    Ok((progress, queue))
 }
 
 /// What a settled state is to the caller.

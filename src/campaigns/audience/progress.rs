@@ -95,14 +95,7 @@ impl Progress {
             };
             let result = ItemResult { index, item_id, disposition, replayed };
             summary.count(&result);
-            let wanted = match view {
-                ResultView::All => true,
-                ResultView::Failures => {
-                    !matches!(result.disposition, Disposition::Added(_) | Disposition::Valid)
-                }
-                ResultView::Summary => false,
-            };
-            if wanted {
+            if view.shows(&result.disposition) {
                 results.push(result);
             }
         }

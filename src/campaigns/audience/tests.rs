@@ -125,7 +125,7 @@ impl Rig {
         let config = WatchConfig::default();
         let hub = Hub::new(client.clone(), config, clock, tracker.clone(), stopping.clone());
         let limits = Limits { batch_max_items: 4, batch_max_bytes: 90_000, window: 3, proven_keys: false };
-        let ledger = Ledger::in_memory(ledger::Config::default());
+        let ledger = Ledger::in_memory(ledger::Config::default(), clock);
         let prints = Fingerprinter::new(&[1; 32]);
         let audience = Audience::new(Parts {
             client,
