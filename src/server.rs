@@ -69,7 +69,7 @@ impl Server {
         let hub = Hub::new(client.clone(), watch, clock, tracker.clone(), draining.clone());
         let audience = Audience::new(audience::Parts {
             client: client.clone(),
-            ledger: Ledger::in_memory(config.ledger),
+            ledger: Ledger::in_memory(config.ledger, clock),
             fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
             hub: hub.clone(),
             limits: config.audience,

@@ -39,7 +39,7 @@ pub enum ResultView {
 }
 
 impl ResultView {
-    /// Whether a result with this disposition is returned.
+    /// Whether a caller with this view is shown an item that met this end.
     pub fn shows(self, disposition: &Disposition) -> bool {
         match self {
             Self::All => true,
@@ -47,6 +47,17 @@ impl ResultView {
             Self::Summary => false,
         }
     }
+}
+
+/// Where an ingestion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IngestionState {
+    /// A call works on it, or items of it are on their way.
+    Running,
+    /// Its last call ended, whatever became of its items.
+    Ended,
+    /// Its last call broke off, or the server stopped: a repeat finishes it.
+    Interrupted,
 }
 
 /// The one fact that a caller needs before it sends an item again.

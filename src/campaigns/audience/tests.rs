@@ -133,7 +133,7 @@ impl Rig {
             doubt: DoubtLimits::default(),
             proven_keys: false,
         };
-        let ledger = Ledger::in_memory(ledger::Config::default());
+        let ledger = Ledger::in_memory(ledger::Config::default(), clock);
         let prints = Fingerprinter::new(&[1; 32]);
         let audience = Audience::new(Parts {
             client,

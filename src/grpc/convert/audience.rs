@@ -236,7 +236,7 @@ fn schedule_fault(fault: ScheduleFault) -> Violation {
     const VALUE: &str = "schedule.datetime.value";
     const ZONE: &str = "schedule.datetime.time_zone";
     let candidates = |reason, message, earlier: DateTime<_>, later: DateTime<_>| Violation {
-        metadata: vec![("earlier", earlier.to_rfc3339()), ("later", later.to_rfc3339())],
+        metadata: vec![("earlier".into(), earlier.to_rfc3339()), ("later".into(), later.to_rfc3339())],
         ..Violation::new(VALUE, reason, message)
     };
     match fault {

@@ -8,7 +8,7 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use crate::{
     campaigns::messages::Listing,
-    error::Error,
+    error::{Error, Fact},
     grpc::{
         bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut},
         status::{entry, retry_delay, told_reason},
@@ -152,8 +152,7 @@ pub fn listing(campaign: &CampaignId, listing: Listing, next_page_token: String)
 /// An error as a value inside an answer, with the same facts, and the same bounds, as in a status.
 pub fn failure(error: &Error) -> pb::Failure {
     let entry = entry(told_reason(error));
-    let fact =
-        |(key, value): &(&'static str, String)| ((*key).to_owned(), cut(value, MAX_PART_BYTES).to_owned());
+    let fact = |(key, value): &Fact| (key.clone().into_owned(), cut(value, MAX_PART_BYTES).to_owned());
     let violations = error.violations().iter().take(MAX_PARTS);
     pb::Failure {
         reason: entry.proto.into(),
