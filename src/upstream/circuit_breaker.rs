@@ -162,45 +162,45 @@ impl CircuitBreaker {
     /// Leave for one attempt, or how things stand. Never waits.
     pub(super) fn pass(self: &Arc<Self>) -> Result<Pass, Cut> {
         let mut state = self.lock();
+        if let Some(cut) = state.cut() {
+            return Err(cut);
+        }
         let is_probe = match &mut state.phase {
             Phase::Closed(_) => false,
-            Phase::HalfOpen { probing: true, .. } => return Err(Cut::Probing),
             Phase::HalfOpen { probing, .. } => {
                 *probing = true;
                 true
             }
-            Phase::Open { until, times } => {
-                let now = Instant::now();
-                if now < *until {
-                    return Err(Cut::Until(*until));
-                }
+            Phase::Open { times, .. } => {
                 let times = *times;
-                state.enter(Phase::HalfOpen { probing: true, clean: 0, times, since: now });
+                state.enter(Phase::HalfOpen { probing: true, clean: 0, times, since: Instant::now() });
                 true
             }
         };
         Ok(Pass { breaker: Arc::clone(self), term: state.term, is_probe, settled: false })
     }
 
-    /// Whether there is any hope of a leave until `last`.
+    /// Why nobody may pass now, if so.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.lock().cut()
+    }
+
+    /// Whether there is any hope that somebody may pass until `last`.
     pub(super) fn check(&self, last: Instant) -> Result<(), Cut> {
-        match self.lock().phase {
-            Phase::Open { until, .. } if until > last => Err(Cut::Until(until)),
-            Phase::Open { .. } | Phase::HalfOpen { .. } | Phase::Closed(_) => Ok(()),
+        match self.cut() {
+            Some(cut @ Cut::Until(until)) if until > last => Err(cut),
+            Some(Cut::Until(_) | Cut::Probing) | None => Ok(()),
         }
     }
 
-    /// Leave for one attempt, waiting for it until `last`. An open circuit that stays so for longer is told
+    /// Waits until somebody may pass, until `last` at most. A circuit that stays open for longer is told
     /// at once.
-    pub(super) async fn wait(self: &Arc<Self>, last: Instant) -> Result<Pass, Cut> {
+    pub(super) async fn ready(&self, last: Instant) -> Result<(), Cut> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            let cut = match self.pass() {
-                Ok(pass) => return Ok(pass),
-                Err(cut) => cut,
-            };
+            let Some(cut) = self.cut() else { return Ok(()) };
             let next = match cut {
                 Cut::Until(until) => until,
                 Cut::Probing => last,
@@ -275,6 +275,14 @@ impl CircuitBreaker {
 }
 
 impl State {
+    fn cut(&self) -> Option<Cut> {
+        match &self.phase {
+            Phase::Open { until, .. } => Some(Cut::Until(*until)).filter(|_| Instant::now() < *until),
+            Phase::HalfOpen { probing: true, .. } => Some(Cut::Probing),
+            Phase::HalfOpen { .. } | Phase::Closed(_) => None,
+        }
+    }
+
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.term += 1;
@@ -288,11 +296,6 @@ fn open_for(times: u32) -> Duration {
 }
 
 impl Pass {
-    /// Whether the circuit still is as it was when the leave was given.
-    pub(super) fn is_current(&self) -> bool {
-        self.breaker.lock().term == self.term
-    }
-
     /// Says what came of the attempt. That nothing was sent, that the trail broke off and any 5xx are
     /// failures; every other answer shows an upstream that works, a 4xx and a 429 too.
     pub(super) fn settle(mut self, evidence: &Evidence) {
