@@ -7,7 +7,7 @@ use tokio::{
     time::{advance, timeout},
 };
 
-use super::*;
+use super::{window::FEWEST, *};
 use crate::upstream::evidence::{Broken, Unsent};
 
 fn breaker() -> Arc<CircuitBreaker> {
