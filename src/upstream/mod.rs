@@ -17,6 +17,7 @@ mod rate_limit;
 mod reasons;
 pub mod request;
 mod retry;
+mod retry_budget;
 mod stack;
 mod transport;
 mod wire;
@@ -231,6 +232,8 @@ fn named(error: Error, campaign: &CampaignId, id: Option<&MessageId>) -> Error {
     }
 }
 
+#[cfg(test)]
+mod fairness_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
