@@ -17,8 +17,11 @@ use tokio::{
 };
 
 use crate::{
-    support::truth::Truth,
-    wire::{Received, Wire, added, response, response_of_length},
+    support::{
+        truth::Truth,
+        wire::{Wire, response, response_of_length},
+    },
+    wire::{added, persons},
 };
 
 /// What befalls one exchange.
@@ -188,7 +191,11 @@ async fn serve(state: State, socket: TcpStream) {
 }
 
 /// One exchange. What comes back is the connection, where it is still of use.
-async fn exchange(state: &State, fault: Fault, mut wire: Wire) -> io::Result<Option<Wire>> {
+async fn exchange(
+    state: &State,
+    fault: Fault,
+    mut wire: Wire<TcpStream>,
+) -> io::Result<Option<Wire<TcpStream>>> {
     match fault {
         Fault::Cut(Point::BeforeReading, ending) => return Ok(end(wire, ending).await),
         Fault::Cut(Point::WhileReading, ending) => {
@@ -197,8 +204,8 @@ async fn exchange(state: &State, fault: Fault, mut wire: Wire) -> io::Result<Opt
         }
         _ => {}
     }
-    let request = wire.read().await?;
-    let message_all = || request.persons.iter().map(|person| state.truth.message(person)).collect::<Vec<_>>();
+    let persons = persons(&wire.read().await?);
+    let message_all = || persons.iter().map(|person| state.truth.message(person)).collect::<Vec<_>>();
     let message_if = |applied: bool| {
         if applied {
             message_all();
@@ -247,11 +254,11 @@ async fn exchange(state: &State, fault: Fault, mut wire: Wire) -> io::Result<Opt
             wire.write(b"SSH-2.0-OpenSSH_9.9\r\n").await;
             return Ok(end(wire, Ending::Close).await);
         }
-        Fault::Lie(lie) => return Ok(tell(lie, wire, &request, &message_all()).await),
+        Fault::Lie(lie) => return Ok(tell(lie, wire, &message_all()).await),
         Fault::None => wire.write(&response(201, "", &added(&message_all()))).await,
         Fault::Stray(goodbye, pause) => {
             let mut answer = response(201, "", &added(&message_all()));
-            let stray = stray(goodbye, &answer, &request);
+            let stray = stray(goodbye, &answer, &persons);
             if pause.is_zero() {
                 answer.extend(stray);
                 wire.write(&answer).await;
@@ -269,18 +276,18 @@ async fn exchange(state: &State, fault: Fault, mut wire: Wire) -> io::Result<Opt
     Ok(Some(wire))
 }
 
-fn stray(goodbye: Goodbye, answer: &[u8], request: &Received) -> Vec<u8> {
+fn stray(goodbye: Goodbye, answer: &[u8], persons: &[String]) -> Vec<u8> {
     match goodbye {
         Goodbye::Echo => answer.to_vec(),
         Goodbye::Added => {
-            let ids: Vec<_> = request.persons.iter().map(|person| format!("stray-{person}")).collect();
+            let ids: Vec<_> = persons.iter().map(|person| format!("stray-{person}")).collect();
             response(201, "", &added(&ids))
         }
         Goodbye::TooMany => response(429, "", ""),
     }
 }
 
-async fn end(wire: Wire, ending: Ending) -> Option<Wire> {
+async fn end(wire: Wire<TcpStream>, ending: Ending) -> Option<Wire<TcpStream>> {
     match ending {
         Ending::Reset => wire.reset(),
         Ending::Close => wire.close().await,
@@ -288,7 +295,7 @@ async fn end(wire: Wire, ending: Ending) -> Option<Wire> {
     None
 }
 
-async fn tell(lie: Lie, mut wire: Wire, request: &Received, ids: &[String]) -> Option<Wire> {
+async fn tell(lie: Lie, mut wire: Wire<TcpStream>, ids: &[String]) -> Option<Wire<TcpStream>> {
     let (body, chunked) = (added(ids), "HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n");
     let of_ids = |ids: &[String]| response(201, "", &added(ids));
     let claims = |length: &str| response_of_length(201, "", length, &body);
@@ -312,8 +319,8 @@ async fn tell(lie: Lie, mut wire: Wire, request: &Received, ids: &[String]) -> O
         Lie::OneTooFew => of_ids(&ids[1..]),
         Lie::OneTooMany => of_ids(&[ids, &["message-of-nobody".to_owned()]].concat()),
         Lie::NoItems => response(201, "", "{}"),
-        Lie::RepeatedIds => of_ids(&vec![ids[0].clone(); request.persons.len()]),
-        Lie::EmptyIds => of_ids(&vec![String::new(); request.persons.len()]),
+        Lie::RepeatedIds => of_ids(&vec![ids[0].clone(); ids.len()]),
+        Lie::EmptyIds => of_ids(&vec![String::new(); ids.len()]),
     };
     wire.write(&answer).await;
     if matches!(lie, Lie::ChunksWithoutEnd) {

@@ -4,3 +4,4 @@
 pub(crate) mod calls;
 pub(crate) mod seeds;
 pub(crate) mod truth;
+pub(crate) mod wire;
