@@ -13,6 +13,9 @@ pub const DEFAULT_UPSTREAM_URL: &str = "https://api.blubash.io/api/v1/campaigns"
 /// The most batches of one ingestion in flight, once a clean answer has shown that batches work.
 const WINDOW: usize = 4;
 
+/// The same where batches hold one item each.
+const SINGLES_WINDOW: usize = 16;
+
 /// The flags of `blubash-grpc serve`. Each has a variable of the same name.
 #[derive(Clone, Debug, clap::Args)]
 // Its own name would collide with the sandbox's flags on one command.
@@ -204,7 +207,10 @@ impl Flags {
                     audience: audience::Limits {
                         batch_max_items: self.batch_max_items as usize,
                         batch_max_bytes,
+                        batch_max_age: Duration::from_millis(100),
                         window: WINDOW,
+                        singles_window: SINGLES_WINDOW,
+                        doubt: audience::DoubtLimits::default(),
                         proven_keys: self.upstream_idempotency == Idempotency::Proven,
                     },
                     poll_interval: self.poll_interval,

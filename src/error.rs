@@ -13,102 +13,85 @@ pub enum Applied {
     Maybe,
 }
 
-/// Why something failed: the contract's `ErrorReason`, value for value. What each means to a caller
-/// stands in one table, `grpc/status.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // Each is documented where callers read it: proto/blubash/campaigns/v1/failure.proto.
-pub enum Reason {
-    FieldInvalid,
-    RecipientRequired,
-    IdentifierInvalid,
-    TimeZoneRequired,
-    TimeZoneUnknown,
-    DatetimeInvalid,
-    LocalTimeNonexistent,
-    LocalTimeAmbiguous,
-    DuplicateRecipient,
-    TooManyItems,
-    PageTokenInvalid,
-    ResumeTokenInvalid,
-    RequestIdReused,
-    UpstreamRejected,
-    CampaignNotEvergreen,
-    CampaignTerminated,
-    CampaignPaused,
-    ContactIdentityConflict,
-    ContactChannelIdentifierMissing,
-    MessageNotCancellable,
-    UpstreamKeyRefused,
-    DoubtLimitReached,
-    ApiKeyInvalid,
-    CredentialsInvalid,
-    CampaignsFeatureUnavailable,
-    WorkspaceForbidden,
-    CampaignNotFound,
-    MessageNotFound,
-    IngestionNotFound,
-    UpstreamRateLimited,
-    Overloaded,
-    WatcherTooSlow,
-    RequestIdInUse,
-    MessageTooLarge,
-    UpstreamUnavailable,
-    UpstreamCircuitOpen,
-    DeadlineExceeded,
-    UpstreamResponseInvalid,
-    OutcomeUnknown,
-    ServerDraining,
-    LedgerUnavailable,
-    Internal,
+macro_rules! reasons {
+    ($($reason:ident = $name:literal,)*) => {
+        /// Why something failed: the contract's `ErrorReason`, value for value. What each means to a caller
+        /// stands in one table, `grpc/status.rs`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // Documented where callers read it: proto/blubash/campaigns/v1/failure.proto.
+        pub enum Reason {
+            $($reason,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the contract's order. (Tested against the contract itself: none is missing.)
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$reason),*];
+
+            /// Its name in the contract. Never change one: records on disk hold it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)*
+                }
+            }
+
+            /// The reason of this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$reason),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// Every reason, in the contract's order. (That none is missing is tested against the contract itself.)
-    pub const ALL: [Self; 42] = [
-        Self::FieldInvalid,
-        Self::RecipientRequired,
-        Self::IdentifierInvalid,
-        Self::TimeZoneRequired,
-        Self::TimeZoneUnknown,
-        Self::DatetimeInvalid,
-        Self::LocalTimeNonexistent,
-        Self::LocalTimeAmbiguous,
-        Self::DuplicateRecipient,
-        Self::TooManyItems,
-        Self::PageTokenInvalid,
-        Self::ResumeTokenInvalid,
-        Self::RequestIdReused,
-        Self::UpstreamRejected,
-        Self::CampaignNotEvergreen,
-        Self::CampaignTerminated,
-        Self::CampaignPaused,
-        Self::ContactIdentityConflict,
-        Self::ContactChannelIdentifierMissing,
-        Self::MessageNotCancellable,
-        Self::UpstreamKeyRefused,
-        Self::DoubtLimitReached,
-        Self::ApiKeyInvalid,
-        Self::CredentialsInvalid,
-        Self::CampaignsFeatureUnavailable,
-        Self::WorkspaceForbidden,
-        Self::CampaignNotFound,
-        Self::MessageNotFound,
-        Self::IngestionNotFound,
-        Self::UpstreamRateLimited,
-        Self::Overloaded,
-        Self::WatcherTooSlow,
-        Self::RequestIdInUse,
-        Self::MessageTooLarge,
-        Self::UpstreamUnavailable,
-        Self::UpstreamCircuitOpen,
-        Self::DeadlineExceeded,
-        Self::UpstreamResponseInvalid,
-        Self::OutcomeUnknown,
-        Self::ServerDraining,
-        Self::LedgerUnavailable,
-        Self::Internal,
-    ];
+reasons! {
+    FieldInvalid = "FIELD_INVALID",
+    RecipientRequired = "RECIPIENT_REQUIRED",
+    IdentifierInvalid = "IDENTIFIER_INVALID",
+    TimeZoneRequired = "TIME_ZONE_REQUIRED",
+    TimeZoneUnknown = "TIME_ZONE_UNKNOWN",
+    DatetimeInvalid = "DATETIME_INVALID",
+    LocalTimeNonexistent = "LOCAL_TIME_NONEXISTENT",
+    LocalTimeAmbiguous = "LOCAL_TIME_AMBIGUOUS",
+    DuplicateRecipient = "DUPLICATE_RECIPIENT",
+    TooManyItems = "TOO_MANY_ITEMS",
+    PageTokenInvalid = "PAGE_TOKEN_INVALID",
+    ResumeTokenInvalid = "RESUME_TOKEN_INVALID",
+    RequestIdReused = "REQUEST_ID_REUSED",
+    UpstreamRejected = "UPSTREAM_REJECTED",
+    CampaignNotEvergreen = "CAMPAIGN_NOT_EVERGREEN",
+    CampaignTerminated = "CAMPAIGN_TERMINATED",
+    CampaignPaused = "CAMPAIGN_PAUSED",
+    ContactIdentityConflict = "CONTACT_IDENTITY_CONFLICT",
+    ContactChannelIdentifierMissing = "CONTACT_CHANNEL_IDENTIFIER_MISSING",
+    MessageNotCancellable = "MESSAGE_NOT_CANCELLABLE",
+    UpstreamKeyRefused = "UPSTREAM_KEY_REFUSED",
+    DoubtLimitReached = "DOUBT_LIMIT_REACHED",
+    ApiKeyInvalid = "API_KEY_INVALID",
+    CredentialsInvalid = "CREDENTIALS_INVALID",
+    CampaignsFeatureUnavailable = "CAMPAIGNS_FEATURE_UNAVAILABLE",
+    WorkspaceForbidden = "WORKSPACE_FORBIDDEN",
+    CampaignNotFound = "CAMPAIGN_NOT_FOUND",
+    MessageNotFound = "MESSAGE_NOT_FOUND",
+    IngestionNotFound = "INGESTION_NOT_FOUND",
+    UpstreamRateLimited = "UPSTREAM_RATE_LIMITED",
+    Overloaded = "OVERLOADED",
+    WatcherTooSlow = "WATCHER_TOO_SLOW",
+    RequestIdInUse = "REQUEST_ID_IN_USE",
+    MessageTooLarge = "MESSAGE_TOO_LARGE",
+    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE",
+    UpstreamCircuitOpen = "UPSTREAM_CIRCUIT_OPEN",
+    DeadlineExceeded = "DEADLINE_EXCEEDED",
+    UpstreamResponseInvalid = "UPSTREAM_RESPONSE_INVALID",
+    OutcomeUnknown = "OUTCOME_UNKNOWN",
+    ServerDraining = "SERVER_DRAINING",
+    LedgerUnavailable = "LEDGER_UNAVAILABLE",
+    Internal = "INTERNAL",
 }
+
+/// A fact for programs: its name in the contract, and its value.
+pub type Fact = (Cow<'static, str>, String);
 
 /// One thing that is wrong with one field of the caller's request. It never holds the field's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +103,7 @@ pub struct Violation {
     /// For people: what is wrong and what would be right.
     pub message: Cow<'static, str>,
     /// Facts that the reason's comment in the contract names, such as `earlier` and `later`.
-    pub metadata: Vec<(&'static str, String)>,
+    pub metadata: Vec<Fact>,
 }
 
 impl Violation {
@@ -140,7 +123,7 @@ struct Facts {
     message: Cow<'static, str>,
     applied: Applied,
     retry_after: Option<Duration>,
-    metadata: Vec<(&'static str, String)>,
+    metadata: Vec<Fact>,
     violations: Vec<Violation>,
 }
 
@@ -179,6 +162,19 @@ impl Error {
         Self::invalid(vec![Violation::new(field, Reason::FieldInvalid, message)])
     }
 
+    /// An error as it was, by the facts that a record of it kept.
+    pub fn recalled(
+        reason: Reason,
+        message: String,
+        applied: Applied,
+        retry_after: Option<Duration>,
+        metadata: Vec<Fact>,
+        violations: Vec<Violation>,
+    ) -> Self {
+        let message = Cow::Owned(message);
+        Self(Arc::new(Facts { reason, message, applied, retry_after, metadata, violations }))
+    }
+
     /// The same, but the upstream may have acted.
     #[must_use]
     pub fn maybe_applied(mut self) -> Self {
@@ -196,7 +192,7 @@ impl Error {
     /// The same, with one more fact for programs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.facts().metadata.push((key, value.into()));
+        self.facts().metadata.push((key.into(), value.into()));
         self
     }
 
@@ -221,7 +217,7 @@ impl Error {
     }
 
     /// Facts for programs, by the names that the contract gives them.
-    pub fn metadata(&self) -> &[(&'static str, String)] {
+    pub fn metadata(&self) -> &[Fact] {
         &self.0.metadata
     }
 

@@ -67,7 +67,7 @@ impl Server {
     /// Where the upstream client cannot be built (no usable certificates, say).
     pub fn new(config: &Config, secret: &Secret, clock: Clock) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
-        Ok(Self::assemble(config, secret, clock, client, Ledger::in_memory(config.ledger)))
+        Ok(Self::assemble(config, secret, clock, client, Ledger::in_memory(config.ledger, clock)))
     }
 
     /// Puts the service together around this client and this ledger: a simulation brings its own. Nothing is
@@ -89,6 +89,7 @@ impl Server {
             fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
             hub: hub.clone(),
             limits: config.audience,
+            clock,
             tracker: tracker.clone(),
             stopping: stopping.clone(),
         });

@@ -3,44 +3,50 @@
 //! An [`Ingestion`] is the exclusive use of one request id. A [`Claim`] is a frozen batch of it on its way:
 //! it must be settled or released, and one that is merely dropped (a crash of the task that held it)
 //! leaves its items in doubt, because nobody can say any more what became of them.
+//!
+//! One logic ([`logic`]) over rows by key, and stores that hold the rows. Every transition goes through one pure
+//! machine ([`state`]).
 
+mod codec;
 mod fingerprint;
-mod memory;
+mod ingestion;
+mod key;
+mod logic;
+mod record;
 mod state;
+mod store;
+mod tables;
+mod types;
+mod uses;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::{sync::OwnedMutexGuard, time::Instant};
+use tokio::time::Instant;
 
 pub use fingerprint::{Fingerprint, Fingerprinter};
-use memory::{Memory, Records};
+pub use ingestion::{Claim, Ingestion};
 pub use state::{Event, Forbidden, State};
-
-use crate::{
-    error::{Error, Reason},
-    model::{CampaignId, RequestId, WorkspaceId},
+pub use types::{
+    Audit, ClaimedItem, DoubtCursor, DoubtPage, Doubted, Ending, Frozen, FrozenDoubt, IngestionPage, Known,
+    KnownState, Refused, Scope, Shown, ShownItem, ShownState, Verdict,
 };
 
-/// How long a call waits for another one that uses the same request id, before it is turned away.
-const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Which ingestion: a request id means something only within its workspace and campaign.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Scope {
-    /// Whose.
-    pub workspace: WorkspaceId,
-    /// Of which campaign.
-    pub campaign: CampaignId,
-    /// Under which name.
-    pub request_id: RequestId,
-}
+use self::{
+    logic::{Answer, Command},
+    store::Store,
+};
+use crate::{
+    clock::Clock,
+    error::{Error, Reason},
+    model::{CampaignId, MessageId, ResultView, WorkspaceId},
+};
 
 /// How much the ledger keeps, and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// How long after its last use an ingestion is remembered. 7 days by default.
     pub retention: Duration,
-    /// The most memory for records, in bytes, roughly. 256 MiB by default: about a million items. A full
+    /// The most room for records, in bytes, roughly. 256 MiB by default: about a million items. A full
     /// ledger refuses new claims, and so nothing is sent.
     pub max_bytes: usize,
 }
@@ -53,105 +59,115 @@ impl Default for Config {
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Ledger(Arc<Memory>);
+pub struct Ledger(Arc<Store>);
 
 impl Ledger {
     /// A ledger that lives and dies with this process.
-    pub fn in_memory(config: Config) -> Self {
-        Self(Arc::new(Memory::new(config)))
+    pub fn in_memory(config: Config, clock: Clock) -> Self {
+        Self(Arc::new(Store::in_memory(config, clock)))
     }
 
     /// Takes exclusive use of a request id. Waits a little (never past `deadline`) while another call has it.
     ///
     /// # Errors
-    /// `RequestIdInUse`, with the time after which to try again.
+    /// `RequestIdInUse`, with the time after which to try again; `LedgerUnavailable` where the ledger is down,
+    /// or too full for one more.
     pub async fn open(&self, scope: Scope, deadline: Option<Instant>) -> Result<Arc<Ingestion>, Error> {
-        let patience = Instant::now() + IN_USE_PATIENCE;
-        let until = deadline.map_or(patience, |deadline| deadline.min(patience));
-        let records = self.0.records(&scope);
-        let waited = tokio::time::timeout_at(until, records.turn()).await;
-        let turn = waited.map_err(|_| {
-            Error::new(
-                Reason::RequestIdInUse,
-                "another call with this request_id is running: repeat this one when it has ended",
-            )
-            .retry_after(Duration::from_secs(1))
-        })?;
-        self.0.touch(&scope, &records);
-        Ok(Arc::new(Ingestion { ledger: self.clone(), records, _turn: turn }))
-    }
-}
-
-/// Exclusive use of one request id, until the last clone is dropped: claims keep it too, so that a batch
-/// which outlives its caller keeps a repeat of the call waiting until its fate is known.
-#[derive(Debug)]
-pub struct Ingestion {
-    ledger: Ledger,
-    records: Arc<Records>,
-    _turn: OwnedMutexGuard<()>,
-}
-
-impl Ingestion {
-    /// What is known of an item, if it is settled: its fingerprint and its state.
-    pub fn settled(&self, index: u64) -> Option<(Fingerprint, State)> {
-        self.records.get(index).filter(|(_, state)| state.is_settled())
+        let turn = self.0.uses().turn(scope.clone(), deadline).await.ok_or_else(in_use)?;
+        let opened = self.0.run(Command::Open { scope: scope.clone() }).await?;
+        let fresh = opened == Answer::Opened { fresh: true };
+        Ok(Arc::new(Ingestion::new(self.clone(), scope, fresh, turn)))
     }
 
-    /// Records that these items are about to be sent. What is recorded is there before this returns.
+    /// What became of an ingestion's items: up to `limit` results from index `from` on, in order, that `view`
+    /// lets through. `None`: never seen, or forgotten.
     ///
     /// # Errors
-    /// `LedgerUnavailable` where the record cannot be made; `Internal` where an item is not free to be
-    /// sent, which would be a fault of this program. Either way nothing is claimed: do not send.
-    pub async fn claim(self: &Arc<Self>, items: Vec<(u64, Fingerprint)>) -> Result<Claim, Error> {
-        self.ledger.0.claim(&self.records, &items)?;
-        let indexes = items.into_iter().map(|(index, _)| index).collect();
-        Ok(Claim { ingestion: Arc::clone(self), indexes, open: true })
+    /// `LedgerUnavailable` where the records cannot be read.
+    pub async fn read(
+        &self,
+        scope: &Scope,
+        from: u64,
+        limit: usize,
+        view: ResultView,
+    ) -> Result<Option<IngestionPage>, Error> {
+        let (scope, in_use) = (scope.clone(), self.0.uses().is_used(scope));
+        self.0
+            .read(move |tables, moment| logic::page(tables, &scope, from, limit, view, moment, in_use))
+            .await
     }
-}
 
-/// Items on their way upstream.
-#[derive(Debug)]
-#[must_use = "a claim that is dropped leaves its items in doubt"]
-pub struct Claim {
-    ingestion: Arc<Ingestion>,
-    indexes: Vec<u64>,
-    open: bool,
-}
-
-impl Claim {
-    /// Records what became of the items, one event each, in the order in which they were claimed.
+    /// How many items of a campaign are in doubt and not resolved.
     ///
     /// # Errors
-    /// `Internal` where an event is not allowed in the item's state.
-    pub async fn settle(mut self, events: Vec<Event>) -> Result<(), Error> {
-        debug_assert_eq!(events.len(), self.indexes.len());
-        self.open = false;
-        self.ingestion.ledger.0.settle(&self.ingestion.records, &self.indexes, events)
+    /// As for [`Ledger::read`].
+    pub async fn doubts(&self, workspace: WorkspaceId, campaign: &CampaignId) -> Result<u64, Error> {
+        let campaign = campaign.clone();
+        self.0.read(move |tables, _| logic::doubts(tables, workspace, &campaign)).await
     }
 
-    /// Records that nothing of the batch was applied: the items may be planned again.
+    /// Batches with items in doubt, over all workspaces.
     ///
     /// # Errors
-    /// As for [`Claim::settle`].
-    pub async fn release(self) -> Result<(), Error> {
-        let events = vec![Event::NotApplied; self.indexes.len()];
-        self.settle(events).await
+    /// As for [`Ledger::read`].
+    pub async fn list_doubts(&self, after: Option<DoubtCursor>, limit: usize) -> Result<DoubtPage, Error> {
+        self.0.read(move |tables, _| logic::list_doubts(tables, after.as_ref(), limit)).await
+    }
+
+    /// Up to `limit` recorded items of an ingestion from index `from` on, with what was done to them. `None`:
+    /// never seen, or forgotten.
+    ///
+    /// # Errors
+    /// As for [`Ledger::read`].
+    pub async fn show(&self, scope: &Scope, from: u64, limit: usize) -> Result<Option<Shown>, Error> {
+        let (scope, in_use) = (scope.clone(), self.0.uses().is_used(scope));
+        self.0.read(move |tables, moment| logic::show(tables, &scope, from, limit, moment, in_use)).await
+    }
+
+    /// Takes an operator's word for what became of an item in doubt: `by` and `note` are kept with it. On
+    /// record before this returns. The rest of the item's batch can then be resolved by such words only.
+    ///
+    /// # Errors
+    /// `IngestionNotFound` for an unknown ingestion or item, `FieldInvalid` for an item that is not in doubt,
+    /// `RequestIdInUse` while a call uses the ingestion, `LedgerUnavailable` where it cannot be recorded.
+    pub async fn resolve(
+        &self,
+        scope: &Scope,
+        index: u64,
+        verdict: Verdict,
+        by: &str,
+        note: &str,
+    ) -> Result<(), Error> {
+        // Not while a call may be finding out by itself.
+        let _turn = self.0.uses().turn(scope.clone(), None).await.ok_or_else(in_use)?;
+        let (scope, by, note) = (scope.clone(), by.to_owned(), note.to_owned());
+        self.0.run(Command::Resolve { scope, index, verdict, by, note }).await.map(drop)
+    }
+
+    /// Every message that is on record as added to a campaign.
+    ///
+    /// # Errors
+    /// As for [`Ledger::read`].
+    pub async fn known_messages(
+        &self,
+        workspace: WorkspaceId,
+        campaign: &CampaignId,
+    ) -> Result<HashSet<MessageId>, Error> {
+        let campaign = campaign.clone();
+        self.0.read(move |tables, _| logic::known_messages(tables, workspace, &campaign)).await
+    }
+
+    fn store(&self) -> &Store {
+        &self.0
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if self.open {
-            let lost = Error::new(
-                Reason::OutcomeUnknown,
-                "the server lost track of this item while it was being sent",
-            )
-            .maybe_applied();
-            let events = vec![Event::Doubt(lost); self.indexes.len()];
-            // Nothing can be reported from here; the items stay IN_FLIGHT at worst, which never runs again.
-            let _ = self.ingestion.ledger.0.settle(&self.ingestion.records, &self.indexes, events);
-        }
-    }
+fn in_use() -> Error {
+    Error::new(
+        Reason::RequestIdInUse,
+        "another call with this request_id is running: repeat this one when it has ended",
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 #[cfg(test)]

@@ -38,6 +38,28 @@ pub enum ResultView {
     Summary,
 }
 
+impl ResultView {
+    /// Whether a caller with this view is shown an item that met this end.
+    pub fn shows(self, disposition: &Disposition) -> bool {
+        match self {
+            Self::All => true,
+            Self::Failures => !matches!(disposition, Disposition::Added(_) | Disposition::Valid),
+            Self::Summary => false,
+        }
+    }
+}
+
+/// Where an ingestion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IngestionState {
+    /// A call works on it, or items of it are on their way.
+    Running,
+    /// Its last call ended, whatever became of its items.
+    Ended,
+    /// Its last call broke off, or the server stopped: a repeat finishes it.
+    Interrupted,
+}
+
 /// The one fact that a caller needs before it sends an item again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {

@@ -13,7 +13,9 @@ mod workspace;
 
 pub use audience::{AddedItem, Item, JsonObject, Recipient};
 pub use id::{CampaignId, IdFault, MAX_ID_BYTES, MessageId, RequestId};
-pub use ingestion::{Disposition, Ingested, IngestionOptions, ItemResult, ResultView, Summary};
+pub use ingestion::{
+    Disposition, Ingested, IngestionOptions, IngestionState, ItemResult, ResultView, Summary,
+};
 pub use message::{Message, ResolvedSchedule, Status, StatusSet};
 pub use page::{Observed, Page, Slice};
 pub use personal::Personal;

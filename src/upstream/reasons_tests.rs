@@ -92,7 +92,7 @@ fn an_unknown_text_reaches_the_caller_masked_and_bounded_with_the_status_beside_
         read(400, &format!(r#"{{"message":"Number +55 11 99999-9999 of jane@example.com: {long}"}}"#));
     let (error, message) = (&refusal.error, refusal.error.message());
     assert_eq!((error.reason(), refusal.scope), (Reason::UpstreamRejected, Scope::Unknown));
-    assert_eq!(error.metadata(), [("upstream_status", "400".to_owned())]);
+    assert_eq!(error.metadata(), [("upstream_status".into(), "400".to_owned())]);
     assert!(message.contains("Number +[number] of [email] blah"), "{message}");
     assert!(message.chars().count() < 360, "{message}");
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tower::retry::{
     Policy,
     budget::{Budget as _, TpsBudget},
@@ -45,7 +45,7 @@ impl Retry {
             None => backoff(call.attempt),
         };
         // The budget is asked last: what is not spent is left for others.
-        (Instant::now() + wait < call.until && self.budget.withdraw()).then_some(wait)
+        (call.patience.lasts(wait) && self.budget.withdraw()).then_some(wait)
     }
 }
 
@@ -53,10 +53,12 @@ impl<E> Policy<Call, Evidence, E> for Retry {
     type Future = Sleep;
 
     fn retry(&mut self, call: &mut Call, result: &mut Result<Evidence, E>) -> Option<Sleep> {
+        // What was refused here, by the circuit breaker or for want of a token, never went out: it earns
+        // nothing, and ends the call.
+        let evidence = result.as_ref().ok()?;
         if call.attempt == 1 {
             self.budget.deposit();
         }
-        let evidence = result.as_ref().ok()?;
         let wait = self.wait(call, evidence)?;
         call.attempt += 1;
         Some(tokio::time::sleep(wait))

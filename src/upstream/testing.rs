@@ -91,6 +91,25 @@ pub(super) fn item(contact: &str) -> Item {
     }
 }
 
+/// Adds this batch, once it is admitted.
+pub(super) async fn add(client: &Client, ctx: &Context, batch: &Batch) -> Outcome {
+    let admission = client.admit(ctx).await.unwrap();
+    client.add_audience(ctx, &campaign(), batch, admission).await
+}
+
+/// A call that meets no stack.
+pub(super) fn call(request: Request<Bytes>, operation: Operation) -> Call {
+    Call {
+        request,
+        operation,
+        attempt: 1,
+        attempt_timeout: Duration::from_secs(9),
+        patience: Patience { until: Instant::now(), is_callers: false },
+        lane: Lanes::new(&config()).of(ctx().workspace.id),
+        leave: Brought::default(),
+    }
+}
+
 pub(super) fn answer(status: u16, body: &'static str) -> Evidence {
     Evidence::answered(StatusCode::from_u16(status).unwrap(), body)
 }

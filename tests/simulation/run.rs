@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use blubash_grpc::{ledger::Ledger, secret::Secret};
+use blubash_grpc::{clock::Clock, ledger::Ledger, secret::Secret};
 use tokio::sync::watch;
 use turmoil::{Builder, Sim};
 
@@ -47,7 +47,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     sim.host("upstream", move || model.clone().serve());
     let (drain, drains) = watch::channel(0);
     let config = settings(&scenario.flags);
-    let ledger = Ledger::in_memory(config.ledger);
+    let ledger = Ledger::in_memory(config.ledger, Clock::System);
     let service = Service { world: world.clone(), config, secret: Secret::random(), ledger, drains };
     sim.host("service", move || service.clone().serve());
     let imports: Vec<Arc<Import>> = scenario.imports.into_iter().map(Arc::new).collect();

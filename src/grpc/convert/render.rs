@@ -8,14 +8,15 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use crate::{
     campaigns::messages::Listing,
-    error::Error,
+    error::{Error, Fact},
     grpc::{
         bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut},
         status::{entry, retry_delay, told_reason},
     },
+    ledger::IngestionPage,
     model::{
-        AddedItem, CampaignId, Disposition, Ingested, ItemResult, JsonObject, Message, MessageChange,
-        ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
+        AddedItem, CampaignId, Disposition, Ingested, IngestionState, ItemResult, JsonObject, Message,
+        MessageChange, ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
     },
     pb,
 };
@@ -122,6 +123,22 @@ pub fn ingested(ingested: Ingested) -> pb::AddAudienceResponse {
     }
 }
 
+/// A page of an ingestion's results.
+pub fn ingestion(page: IngestionPage, next_page_token: String) -> pb::GetIngestionResponse {
+    pb::GetIngestionResponse {
+        state: match page.state {
+            IngestionState::Running => pb::IngestionState::Running,
+            IngestionState::Ended => pb::IngestionState::Ended,
+            IngestionState::Interrupted => pb::IngestionState::Interrupted,
+        }
+        .into(),
+        summary: Some(summary(page.summary)),
+        results: page.results.into_iter().map(item_result).collect(),
+        next_page_token,
+        expire_time: Some(timestamp(page.expire_time)),
+    }
+}
+
 /// A page of messages.
 pub fn listing(campaign: &CampaignId, listing: Listing, next_page_token: String) -> pb::ListMessagesResponse {
     pb::ListMessagesResponse {
@@ -135,8 +152,7 @@ pub fn listing(campaign: &CampaignId, listing: Listing, next_page_token: String)
 /// An error as a value inside an answer, with the same facts, and the same bounds, as in a status.
 pub fn failure(error: &Error) -> pb::Failure {
     let entry = entry(told_reason(error));
-    let fact =
-        |(key, value): &(&'static str, String)| ((*key).to_owned(), cut(value, MAX_PART_BYTES).to_owned());
+    let fact = |(key, value): &Fact| (key.clone().into_owned(), cut(value, MAX_PART_BYTES).to_owned());
     let violations = error.violations().iter().take(MAX_PARTS);
     pb::Failure {
         reason: entry.proto.into(),
@@ -245,6 +261,6 @@ fn double(number: &serde_json::Number) -> Kind {
 }
 
 /// The contract's numbers are signed; no count comes near the difference.
-fn count(number: u64) -> i64 {
+pub fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -94,7 +94,7 @@ fn facts(error: &Error) -> HashMap<String, String> {
             break;
         }
         room -= size;
-        facts.insert((*key).to_owned(), value.to_owned());
+        facts.insert(key.clone().into_owned(), value.to_owned());
     }
     facts
 }
@@ -144,7 +144,7 @@ fn resource(error: &Error) -> (&'static str, &str) {
         Reason::IngestionNotFound => ("ingestion", "request_id"),
         _ => ("campaign", "campaign_id"),
     };
-    let name = error.metadata().iter().find(|(known, _)| *known == key);
+    let name = error.metadata().iter().find(|(known, _)| known == key);
     (kind, name.map_or("", |(_, value)| value))
 }
 

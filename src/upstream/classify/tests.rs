@@ -91,8 +91,10 @@ fn a_refusal_of_a_batch_of_several_names_its_status_and_reason_as_metadata() {
         panic!()
     };
     assert_eq!((error.reason(), error.applied()), (Reason::OutcomeUnknown, Applied::Maybe));
-    let expected =
-        [("upstream_status", "400".to_owned()), ("upstream_reason", "IDENTIFIER_INVALID".to_owned())];
+    let expected = [
+        ("upstream_status".into(), "400".to_owned()),
+        ("upstream_reason".into(), "IDENTIFIER_INVALID".to_owned()),
+    ];
     assert_eq!(error.metadata(), expected);
 }
 

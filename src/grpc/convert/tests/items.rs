@@ -193,7 +193,7 @@ fn what_is_wrong_with_a_wall_clock_time_is_told_where_it_stands() {
         let wrong = wrong(at(datetime(text, "America/New_York")));
         assert_eq!(told(&wrong), [(value, reason)]);
         let [earlier, later] = candidates.map(str::to_owned);
-        assert_eq!(wrong[0].metadata, [("earlier", earlier), ("later", later)]);
+        assert_eq!(wrong[0].metadata, [("earlier".into(), earlier), ("later".into(), later)]);
     }
 }
 

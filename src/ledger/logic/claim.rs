@@ -1,0 +1,114 @@
+//! The record before the first byte.
+
+use std::time::Duration;
+
+use super::{Moment, header, look, refuse, save};
+use crate::{
+    error::{Error, Reason},
+    ledger::{
+        ClaimedItem, Event, Frozen, Scope,
+        key::{self, Table},
+        record::{Batch, FrozenRecord},
+        state::step,
+        tables::{Fault, TablesMut, damaged},
+    },
+};
+
+/// How far a record may reach beyond its first index. A batch whose items lie further apart takes several
+/// records, so that looking for an index never means reading more than this far back.
+const MAX_SPAN: u64 = 4_096;
+
+/// What an item takes beside its id by the time it is settled: its fingerprint, the ids and the schedule that
+/// the upstream gives it. Asked for with the claim, so that an outcome always finds room.
+const ITEM_BYTES: usize = 160;
+
+/// What a batch takes beside its items.
+const BATCH_BYTES: usize = 512;
+
+/// The first index of each record that these ascending indexes are laid into.
+pub(super) fn pieces(indexes: &[u64]) -> Vec<u64> {
+    let mut pieces: Vec<u64> = Vec::with_capacity(1);
+    for index in indexes {
+        match pieces.last() {
+            Some(first) if index - first < MAX_SPAN => {}
+            _ => pieces.push(*index),
+        }
+    }
+    pieces
+}
+
+pub(super) fn full() -> Fault {
+    Fault::Refused(
+        Error::new(
+            Reason::LedgerUnavailable,
+            "the ledger is full, so nothing is sent: give it more room (--ledger-max-bytes)",
+        )
+        .retry_after(Duration::from_secs(60)),
+    )
+}
+
+pub(super) fn claim(
+    tables: &mut dyn TablesMut,
+    scope: &Scope,
+    items: &[ClaimedItem],
+    frozen: Option<&Frozen>,
+    moment: Moment,
+) -> Result<(), Fault> {
+    let mut items: Vec<&ClaimedItem> = items.iter().collect();
+    items.sort_unstable_by_key(|item| item.index);
+    let indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
+    let pieces = pieces(&indexes);
+    let (mut header, new) = header::for_use(tables, scope, moment)?;
+
+    // First look at all, then change all: a batch is claimed whole or not at all.
+    let mut batches = Vec::with_capacity(pieces.len());
+    let mut mended = refuse::Changes::default();
+    let mut rest = &items[..];
+    for (n, first) in pieces.iter().enumerate() {
+        let next = pieces.get(n + 1).copied();
+        let (piece, others) =
+            rest.split_at(next.map_or(rest.len(), |next| rest.partition_point(|item| item.index < next)));
+        rest = others;
+        let last = piece.last().map_or(*first, |item| item.index);
+        let range = *first..last.checked_add(1).ok_or_else(|| super::broken_rule("an index out of range"))?;
+        let known = look::items(tables, scope, &header, &range)?;
+        let mut before = None;
+        for item in piece {
+            let twice = before.replace(item.index) == Some(item.index);
+            let state = match known.get(&item.index) {
+                Some(place) => {
+                    let slot = &place.record.items[place.at].slot;
+                    Some(place.record.state(slot).ok_or_else(damaged)?)
+                }
+                None => twice.then_some(crate::ledger::State::InFlight),
+            };
+            step(state.as_ref(), Event::Claim).map_err(super::forbidden)?;
+        }
+        let among = |index: u64| piece.binary_search_by_key(&index, |item| item.index).is_ok();
+        mended.take(tables, scope, &header, &range, &among)?;
+        header.add_read(range.start, range.end);
+        header.span = header.span.max(last - first);
+        batches.push((*first, Batch::new(moment.now, *first, piece, frozen.is_some())));
+    }
+    let ids: usize = items.iter().map(|item| item.item_id.len()).sum();
+    let bytes = frozen.map_or(0, |frozen| frozen.bytes.len());
+    if !tables.has_room(ids + bytes + items.len() * ITEM_BYTES + pieces.len() * BATCH_BYTES) {
+        return Err(full());
+    }
+
+    header.counts.in_flight += items.len() as u64;
+    mended.write(tables, scope, &mut header)?;
+    for (first, batch) in batches {
+        tables.put(key::at(Table::Open, scope, first), Vec::new())?;
+        save(tables, key::at(Table::Batch, scope, first), &batch)?;
+    }
+    if let (Some(frozen), Some(first)) = (frozen, pieces.first()) {
+        let record = FrozenRecord {
+            has_immediate: frozen.has_immediate,
+            bytes: frozen.bytes.to_vec(),
+            pieces: pieces.clone(),
+        };
+        save(tables, key::at(Table::Frozen, scope, *first), &record)?;
+    }
+    header::put_used(tables, scope, &header, new)
+}
