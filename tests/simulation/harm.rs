@@ -79,6 +79,9 @@ impl Harm {
                     Lie::WrongLength,
                     Lie::RepeatedId,
                     Lie::EmptyId,
+                    // Of few batches can it be told: each item must name its contact.
+                    Lie::OthersContacts,
+                    Lie::OthersContacts,
                     Lie::OthersContacts,
                     Lie::OverTheCap,
                 ])
