@@ -6,6 +6,8 @@
 //! *Closed*: attempts pass, and are counted over the last ten seconds. *Open*: none passes. *Half-open*: one
 //! probe at a time passes; three clean ones in a row close the circuit, one failure opens it for longer.
 
+mod window;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,17 +18,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use self::window::Window;
 use super::evidence::Evidence;
 use crate::{
     error::{Error, Reason},
     model::WorkspaceId,
 };
 
-/// Attempts are counted over ten slots of this length.
-const SLOT: Duration = Duration::from_secs(1);
-const SLOTS: usize = 10;
-/// Fewer attempts than this prove nothing.
-const FEWEST: u32 = 20;
 /// How long the circuit is open at first; it doubles each time that a probe fails ...
 const FIRST_OPEN: Duration = Duration::from_secs(5);
 /// ... up to this.
@@ -66,52 +64,6 @@ enum Phase {
         times: u32,
         since: Instant,
     },
-}
-
-/// What the attempts of the last ten seconds came to.
-#[derive(Debug)]
-struct Window {
-    start: Instant,
-    /// The number of the slot that is being written, counted from the start.
-    current: u64,
-    /// Attempts, and how many of them failed.
-    slots: [(u32, u32); SLOTS],
-}
-
-impl Window {
-    fn new(start: Instant) -> Self {
-        Self { start, current: 0, slots: [(0, 0); SLOTS] }
-    }
-
-    fn slot(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_secs() / SLOT.as_secs()
-    }
-
-    /// Counts one attempt.
-    fn count(&mut self, now: Instant, failed: bool) {
-        let slot = self.slot(now);
-        // Each slot that time has passed over is as good as empty; more than all of them there are not.
-        for passed in (self.current + 1..=slot).rev().take(SLOTS) {
-            self.slots[index(passed)] = (0, 0);
-        }
-        self.current = self.current.max(slot);
-        let (all, failures) = &mut self.slots[index(slot)];
-        *all += 1;
-        *failures += u32::from(failed);
-    }
-
-    fn is_bad(&self) -> bool {
-        let (all, failures) = self.slots.iter().fold((0, 0), |sum, slot| (sum.0 + slot.0, sum.1 + slot.1));
-        all >= FEWEST && failures * 2 >= all
-    }
-
-    fn has_failures(&self, now: Instant) -> bool {
-        self.slot(now) < self.current + SLOTS as u64 && self.slots.iter().any(|(_, failures)| *failures > 0)
-    }
-}
-
-fn index(slot: u64) -> usize {
-    (slot % SLOTS as u64) as usize
 }
 
 /// Why nobody may pass now.
@@ -162,45 +114,45 @@ impl CircuitBreaker {
     /// Leave for one attempt, or how things stand. Never waits.
     pub(super) fn pass(self: &Arc<Self>) -> Result<Pass, Cut> {
         let mut state = self.lock();
+        if let Some(cut) = state.cut() {
+            return Err(cut);
+        }
         let is_probe = match &mut state.phase {
             Phase::Closed(_) => false,
-            Phase::HalfOpen { probing: true, .. } => return Err(Cut::Probing),
             Phase::HalfOpen { probing, .. } => {
                 *probing = true;
                 true
             }
-            Phase::Open { until, times } => {
-                let now = Instant::now();
-                if now < *until {
-                    return Err(Cut::Until(*until));
-                }
+            Phase::Open { times, .. } => {
                 let times = *times;
-                state.enter(Phase::HalfOpen { probing: true, clean: 0, times, since: now });
+                state.enter(Phase::HalfOpen { probing: true, clean: 0, times, since: Instant::now() });
                 true
             }
         };
         Ok(Pass { breaker: Arc::clone(self), term: state.term, is_probe, settled: false })
     }
 
-    /// Whether there is any hope of a leave until `last`.
+    /// Why nobody may pass now, if so.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.lock().cut()
+    }
+
+    /// Whether there is any hope that somebody may pass until `last`.
     pub(super) fn check(&self, last: Instant) -> Result<(), Cut> {
-        match self.lock().phase {
-            Phase::Open { until, .. } if until > last => Err(Cut::Until(until)),
-            Phase::Open { .. } | Phase::HalfOpen { .. } | Phase::Closed(_) => Ok(()),
+        match self.cut() {
+            Some(cut @ Cut::Until(until)) if until > last => Err(cut),
+            Some(Cut::Until(_) | Cut::Probing) | None => Ok(()),
         }
     }
 
-    /// Leave for one attempt, waiting for it until `last`. An open circuit that stays so for longer is told
+    /// Waits until somebody may pass, until `last` at most. A circuit that stays open for longer is told
     /// at once.
-    pub(super) async fn wait(self: &Arc<Self>, last: Instant) -> Result<Pass, Cut> {
+    pub(super) async fn ready(&self, last: Instant) -> Result<(), Cut> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            let cut = match self.pass() {
-                Ok(pass) => return Ok(pass),
-                Err(cut) => cut,
-            };
+            let Some(cut) = self.cut() else { return Ok(()) };
             let next = match cut {
                 Cut::Until(until) => until,
                 Cut::Probing => last,
@@ -275,6 +227,14 @@ impl CircuitBreaker {
 }
 
 impl State {
+    fn cut(&self) -> Option<Cut> {
+        match &self.phase {
+            Phase::Open { until, .. } => Some(Cut::Until(*until)).filter(|_| Instant::now() < *until),
+            Phase::HalfOpen { probing: true, .. } => Some(Cut::Probing),
+            Phase::HalfOpen { .. } | Phase::Closed(_) => None,
+        }
+    }
+
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.term += 1;
@@ -288,11 +248,6 @@ fn open_for(times: u32) -> Duration {
 }
 
 impl Pass {
-    /// Whether the circuit still is as it was when the leave was given.
-    pub(super) fn is_current(&self) -> bool {
-        self.breaker.lock().term == self.term
-    }
-
     /// Says what came of the attempt. That nothing was sent, that the trail broke off and any 5xx are
     /// failures; every other answer shows an upstream that works, a 4xx and a 429 too.
     pub(super) fn settle(mut self, evidence: &Evidence) {

@@ -22,7 +22,7 @@ use super::{
     config::Config,
     evidence::Evidence,
     patience::Patience,
-    rate_limit::Turnstile,
+    rate_limit::{Turn, Turnstile},
 };
 use crate::{
     error::{Error, Reason},
@@ -161,45 +161,47 @@ impl Lane {
     /// Leave for one attempt. An open circuit is told at once. A bulk write has its permits since it was
     /// admitted.
     pub(super) async fn attempt(&self, class: Class, patience: Patience) -> Result<Leave, Error> {
-        let pass = self.breaker.pass()?;
-        // Usually there is nothing to wait for.
-        let permit = match class {
-            Class::Lookup => match Arc::clone(&self.calls).try_acquire_owned() {
-                Ok(permit) if self.all.try_pass() => return Ok(Leave { pass, permit: Some(permit) }),
-                permit => permit.ok(),
-            },
-            Class::Bulk => None,
-        };
+        let mut permit = None;
+        if class == Class::Lookup {
+            let pass = self.breaker.pass()?;
+            permit = Arc::clone(&self.calls).try_acquire_owned().ok();
+            // Usually there is nothing to wait for.
+            if permit.is_some() && self.all.try_pass() {
+                return Ok(Leave { pass, permit });
+            }
+            // Who has to wait must not keep the probe's place meanwhile.
+            drop(pass);
+        }
         // What waits is large, and should not make every call so.
-        Box::pin(self.line_up(class, pass, permit, patience)).await
+        Box::pin(self.line_up(class, permit, patience)).await
     }
 
     async fn line_up(
         &self,
         class: Class,
-        mut pass: Pass,
         mut permit: Option<OwnedSemaphorePermit>,
         patience: Patience,
     ) -> Result<Leave, Error> {
+        self.check_circuit()?;
         match class {
             Class::Lookup => {
                 let place = self.all.join(patience)?;
                 if permit.is_none() {
                     permit = Some(acquire(&self.calls, patience).await?);
                 }
-                drop(place.pass(patience).await?);
+                let turn = place.turn(patience).await?;
+                // It may have opened meanwhile, and must cost no token.
+                self.check_circuit()?;
+                turn.take_token(patience).await?;
             }
             Class::Bulk => {
                 let place = self.bulk.join(patience)?;
-                let _turn = place.pass(patience).await?;
-                drop(self.all.join(patience)?.pass(patience).await?);
+                let turn = place.turn(patience).await?;
+                self.check_circuit()?;
+                self.take_bulk_token(&turn, patience).await?;
             }
         }
-        if !pass.is_current() {
-            // The circuit changed in the meantime.
-            pass = self.breaker.pass()?;
-        }
-        Ok(Leave { pass, permit })
+        Ok(Leave { pass: self.breaker.pass()?, permit })
     }
 
     /// Leave for one bulk write, first come, first served. It waits for an open circuit, too.
@@ -207,23 +209,35 @@ impl Lane {
         if patience.is_over() {
             return Err(patience.exhausted());
         }
-        let last = patience.until.min(Instant::now() + CIRCUIT_PATIENCE);
         // Whoever cannot wait long enough does not begin to.
-        self.breaker.check(last)?;
+        self.breaker.check(circuit_patience(patience))?;
         self.all.check(patience)?;
         let place = self.bulk.join(patience)?;
         let bulk = acquire(&self.bulk_calls, patience).await?;
+        let call = acquire(&self.calls, patience).await?;
+        let turn = place.turn(patience).await?;
+        let last = circuit_patience(patience);
         loop {
-            let pass = self.breaker.wait(last).await?;
-            let call = acquire(&self.calls, patience).await?;
-            // Held until it is through: only one bulk write stands among the lookups.
-            let _turn = place.pass(patience).await?;
-            drop(self.all.join(patience)?.pass(patience).await?);
-            if pass.is_current() {
+            self.breaker.ready(last).await?;
+            self.take_bulk_token(&turn, patience).await?;
+            // Should a lookup have been faster, the next probe's place is waited for.
+            if let Ok(pass) = self.breaker.pass() {
                 let permits = Permits { _call: call, _bulk: bulk };
                 return Ok(Admission { lane: Arc::clone(self), pass, permits });
             }
         }
+    }
+
+    /// At the head of its own queue a bulk write takes its token, and then stands among the lookups: no
+    /// more than one of them at a time.
+    async fn take_bulk_token(&self, turn: &Turn<'_>, patience: Patience) -> Result<(), Error> {
+        turn.take_token(patience).await?;
+        let place = self.all.join(patience)?;
+        place.turn(patience).await?.take_token(patience).await
+    }
+
+    fn check_circuit(&self) -> Result<(), Error> {
+        self.breaker.cut().map_or(Ok(()), |cut| Err(cut.into()))
     }
 
     /// What the upstream told one call to wait is meant for its like, too: they need not collect refusals
@@ -243,6 +257,10 @@ impl Lane {
     fn is_blank(&self, now: Instant) -> bool {
         self.breaker.is_blank(now) && self.all.is_blank(now) && self.bulk.is_blank(now)
     }
+}
+
+fn circuit_patience(patience: Patience) -> Instant {
+    patience.until.min(Instant::now() + CIRCUIT_PATIENCE)
 }
 
 async fn acquire(permits: &Arc<Semaphore>, patience: Patience) -> Result<OwnedSemaphorePermit, Error> {

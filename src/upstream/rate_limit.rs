@@ -126,8 +126,12 @@ fn nanos(time: Duration) -> u64 {
 #[derive(Debug)]
 pub(super) struct Place<'a>(&'a Turnstile);
 
-/// What the call holds that was let through last: until it is dropped, nobody else is.
-pub(super) type Turn<'a> = MutexGuard<'a, ()>;
+/// The head of the queue. While it is held, nobody else gets through.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turnstile: &'a Turnstile,
+    _head: MutexGuard<'a, ()>,
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -136,19 +140,26 @@ impl Drop for Place<'_> {
 }
 
 impl<'a> Place<'a> {
-    /// Passes in turn, or says so as soon as it is plain that the wait is too long.
-    pub(super) async fn pass(&self, patience: Patience) -> Result<Turn<'a>, Error> {
-        let turnstile = self.0;
-        let turn = patience.wait(turnstile.queue.lock()).await?;
+    /// Waits to become the head of the queue.
+    pub(super) async fn turn(&self, patience: Patience) -> Result<Turn<'a>, Error> {
+        let head = patience.wait(self.0.queue.lock()).await?;
+        Ok(Turn { turnstile: self.0, _head: head })
+    }
+}
+
+impl Turn<'_> {
+    /// Waits for a pause to end and takes a token, or says so as soon as it is plain that the wait is too
+    /// long.
+    pub(super) async fn take_token(&self, patience: Patience) -> Result<(), Error> {
         loop {
-            let wait = if let Some(left) = turnstile.pause_left() {
-                turnstile.check_pause(left, patience)?;
+            let wait = if let Some(left) = self.turnstile.pause_left() {
+                self.turnstile.check_pause(left, patience)?;
                 left
-            } else if let Some(Err(wait)) = turnstile.rate.as_ref().map(Rate::take) {
+            } else if let Some(Err(wait)) = self.turnstile.rate.as_ref().map(Rate::take) {
                 check_quota(wait, patience)?;
                 wait
             } else {
-                return Ok(turn);
+                return Ok(());
             };
             sleep(wait).await;
         }

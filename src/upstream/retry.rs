@@ -4,12 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Sleep;
-use tower::retry::{
-    Policy,
-    budget::{Budget as _, TpsBudget},
-};
+use tower::retry::Policy;
 
-use super::{classify::curable, config::Batches, evidence::Evidence, request::Call};
+use super::{classify::curable, config::Batches, evidence::Evidence, request::Call, retry_budget::Budget};
 use crate::{clock::Clock, error::Applied};
 
 /// The most attempts of one call, the first included.
@@ -22,14 +19,14 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Tries a read again where that may help, and a write only where nothing was done.
 #[derive(Clone)]
 pub(super) struct Retry {
-    budget: Arc<TpsBudget>,
+    budget: Arc<Budget>,
     batches: Batches,
     clock: Clock,
 }
 
 impl Retry {
     pub(super) fn new(batches: Batches, clock: Clock) -> Self {
-        Self { budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 1, 0.1)), batches, clock }
+        Self { budget: Arc::new(Budget::new()), batches, clock }
     }
 
     /// How long to wait before the next attempt; `None`: there is none.
@@ -45,7 +42,7 @@ impl Retry {
             None => backoff(call.attempt),
         };
         // The budget is asked last: what is not spent is left for others.
-        (call.patience.lasts(wait) && self.budget.withdraw()).then_some(wait)
+        (call.patience.lasts(wait) && self.budget.spend()).then_some(wait)
     }
 }
 
@@ -57,7 +54,7 @@ impl<E> Policy<Call, Evidence, E> for Retry {
         // nothing, and ends the call.
         let evidence = result.as_ref().ok()?;
         if call.attempt == 1 {
-            self.budget.deposit();
+            self.budget.earn();
         }
         let wait = self.wait(call, evidence)?;
         call.attempt += 1;

@@ -131,6 +131,44 @@ async fn a_failing_upstream_is_met_with_a_tenth_more_attempts_and_one_a_second()
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_calls_come_and_fail_the_attempts_beyond_them_are_a_tenth_and_one_a_second(
+        gaps in prop::collection::vec(0_u64..400, 1..400), fails in 0.3_f64..=1.0,
+    ) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let (calls, attempts) = runtime.block_on(async {
+            // By an answer that leaves the circuit closed: it would only make them fewer.
+            let mut script: Vec<_> = (0..gaps.len() * 4)
+                .map(|_| if fastrand::f64() < fails { answer(429, "") } else { answer(200, FOUND) })
+                .collect();
+            script.push(answer(429, ""));
+            let (client, attempts) = scripted(script);
+            let (mut calls, mut running) = (Vec::new(), Vec::new());
+            for gap in gaps {
+                calls.push(Instant::now());
+                let client = client.clone();
+                running.push(tokio::spawn(async move {
+                    let _ = client.get_message(&ctx(), &campaign(), &message_id("m1")).await;
+                }));
+                tokio::time::sleep(Duration::from_millis(gap)).await;
+            }
+            for call in running {
+                call.await.unwrap();
+            }
+            (calls, attempts.times())
+        });
+        for (n, at) in (1..).zip(&attempts) {
+            let calls_by_then = calls.partition_point(|call| call <= at) as f64;
+            let seconds = (*at - calls[0]).as_secs_f64();
+            // Ten seconds' worth is in reserve.
+            let most = calls_by_then * 1.1 + seconds + 10.0;
+            prop_assert!(f64::from(n) <= most, "{n} attempts for {calls_by_then} calls in {seconds} s");
+        }
+    }
+
     #[test]
     fn a_wait_is_between_nothing_and_five_seconds(attempt in 0_u32..=u32::MAX) {
         prop_assert!(backoff(attempt) <= LONGEST_BACKOFF);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub(super) mod world;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -27,6 +29,11 @@ impl Attempts {
 
     pub(super) fn calls(&self) -> Vec<Call> {
         self.0.lock().unwrap().iter().map(|(_, call)| call.clone()).collect()
+    }
+
+    /// When each began.
+    pub(super) fn times(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().iter().map(|(at, _)| *at).collect()
     }
 
     /// The waits between one attempt and the next.
