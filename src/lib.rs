@@ -18,7 +18,8 @@
 //!
 //! # The modules, top to bottom
 //! A module may use those below it, never one above; `tests/architecture.rs` holds it to that.
-//! `cli` and `server` put the parts together, `config` checks what they are told, `grpc` is the edge,
+//! `cli` and `server` put the parts together, `operator` is the way to the ledger of who runs them, `config`
+//! checks what they are told, `grpc` is the edge,
 //! `campaigns` the work, `ledger` the memory, `upstream` the road, then `secret`, `context`, `clock`, `model` and
 //! `error`. `sandbox` (the emulator, which imports nothing of ours) and `telemetry` stand beside.
 
@@ -31,6 +32,7 @@ pub mod error;
 pub mod grpc;
 pub mod ledger;
 pub mod model;
+pub mod operator;
 pub mod sandbox;
 pub mod secret;
 pub mod server;

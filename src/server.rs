@@ -57,11 +57,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds every part. Nothing is bound or sent.
+    /// Builds every part around this ledger, which who opened it closes when the server has ended. Nothing is
+    /// bound or sent.
     ///
     /// # Errors
     /// Where the upstream client cannot be built (no usable certificates, say).
-    pub fn new(config: &Config, secret: &Secret, clock: Clock) -> Result<Self, upstream::ConfigFault> {
+    pub fn new(
+        config: &Config,
+        secret: &Secret,
+        clock: Clock,
+        ledger: Ledger,
+    ) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
@@ -69,7 +75,7 @@ impl Server {
         let hub = Hub::new(client.clone(), watch, clock, tracker.clone(), draining.clone());
         let audience = Audience::new(audience::Parts {
             client: client.clone(),
-            ledger: Ledger::in_memory(config.ledger, clock),
+            ledger,
             fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
             hub: hub.clone(),
             limits: config.audience,
@@ -81,7 +87,7 @@ impl Server {
             messages: Messages::new(client.clone()),
             cancel: Cancel::new(client, hub.clone(), tracker.clone()),
             hub,
-            workspaces: Workspaces::new(secret),
+            workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),
         };
         Ok(Self {

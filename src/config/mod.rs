@@ -1,17 +1,25 @@
 //! What `serve` can be told: flags and variables in, plain and checked component settings out.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+mod place;
+mod workspace_keys;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
 
-use crate::{campaigns::audience, ledger, upstream};
+pub use self::place::{LedgerPlace, Place, PlaceFlags};
+use crate::{campaigns::audience, ledger, model::ApiKey, upstream};
 
 /// The vendor's base URL (the Campaigns API page).
 pub const DEFAULT_UPSTREAM_URL: &str = "https://api.blubash.io/api/v1/campaigns";
 
 /// The most batches of one ingestion in flight, once a clean answer has shown that batches work.
 const WINDOW: usize = 4;
+
+/// What the ledger may take where nobody says.
+const MEMORY_MAX_BYTES: ByteSize = ByteSize::mib(256);
+const FILE_MAX_BYTES: ByteSize = ByteSize::gib(8);
 
 /// The flags of `blubash-grpc serve`. Each has a variable of the same name.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,26 +42,25 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_SANDBOX", value_parser = clap::builder::BoolishValueParser::new())]
     pub sandbox: bool,
 
-    /// Where to remember what was sent: `memory:` forgets with the process. (`file:PATH` comes with the
-    /// next version.)
-    #[arg(long, env = "BLUBASH_LEDGER", value_name = "memory:|file:PATH", default_value = "memory:")]
-    pub ledger: LedgerPlace,
+    #[command(flatten)]
+    #[allow(missing_docs)] // The flags in it say what they are.
+    pub place: PlaceFlags,
 
     /// How long after its last use a request_id is remembered; 1m to 90d
     #[arg(long, env = "BLUBASH_LEDGER_RETENTION", value_name = "DURATION", default_value = "7d",
           value_parser = humantime::parse_duration)]
     pub ledger_retention: Duration,
 
-    /// How much memory the ledger may take; full, it refuses and nothing is sent. 256 MiB hold about a
-    /// million items
-    #[arg(long, env = "BLUBASH_LEDGER_MAX_BYTES", value_name = "SIZE", default_value = "256MiB",
-          value_parser = size)]
-    pub ledger_max_bytes: ByteSize,
+    /// How much the ledger may take, of memory or of the disk; full, it refuses and nothing is sent. 1MiB
+    /// to 1TiB. Without it: 256MiB of memory, for about a million items; 8GiB of the disk
+    #[arg(long, env = "BLUBASH_LEDGER_MAX_BYTES", value_name = "SIZE", value_parser = size)]
+    pub ledger_max_bytes: Option<ByteSize>,
 
-    /// File with the server's 32-byte secret (64 hex digits), made at the first start; page tokens hold
-    /// as long as it does. Without it: a new secret at every start
-    #[arg(long, env = "BLUBASH_SECRET_FILE", value_name = "PATH")]
-    pub secret_file: Option<PathBuf>,
+    /// File that names old and new API keys of a workspace as one, so that a request_id holds for all of
+    /// them: a line a workspace, its keys with spaces between them, the oldest first; # begins a comment
+    /// line. For the user that runs this server only (mode 0600 or 0400)
+    #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
+    pub workspace_keys_file: Option<PathBuf>,
 
     /// Fastest pace at which a watched campaign is polled, however many watch it; 100ms to 10m
     #[arg(long, env = "BLUBASH_POLL_INTERVAL", value_name = "DURATION", default_value = "2s",
@@ -94,27 +101,6 @@ fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected a size, for example 90kB or 256MiB".to_owned())
 }
 
-/// Where the ledger lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LedgerPlace {
-    /// In this process, forgotten with it.
-    Memory,
-}
-
-impl FromStr for LedgerPlace {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some(("memory", "")) => Ok(Self::Memory),
-            Some(("file", _)) => {
-                Err("a ledger in a file comes with the next version; until then: memory:".to_owned())
-            }
-            _ => Err("expected memory:".to_owned()),
-        }
-    }
-}
-
 /// What is known of the upstream's batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Batches {
@@ -146,8 +132,12 @@ pub struct ConfigError {
 pub struct Config {
     /// Where calls go.
     pub upstream: upstream::Config,
+    /// Where the ledger lives, with its secret and its socket.
+    pub place: Place,
     /// How much is remembered.
     pub ledger: ledger::Config,
+    /// Lists of keys that open the same workspace, which the first of each names.
+    pub workspace_keys: Vec<Vec<ApiKey>>,
     /// How an ingestion is sent.
     pub audience: audience::Limits,
     /// The fastest pace of watching.
@@ -187,20 +177,33 @@ impl Flags {
         };
         let batch_max_bytes =
             bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kb(1), ByteSize::mib(16));
+        let place = self.place.place(self.sandbox);
+        let in_file = place.as_ref().is_ok_and(|place| place.ledger != LedgerPlace::Memory);
         let max_bytes =
-            bytes("--ledger-max-bytes", self.ledger_max_bytes, ByteSize::mib(1), ByteSize::tib(1));
+            self.ledger_max_bytes.unwrap_or(if in_file { FILE_MAX_BYTES } else { MEMORY_MAX_BYTES });
+        let max_bytes = bytes("--ledger-max-bytes", max_bytes, ByteSize::mib(1), ByteSize::tib(1));
+        let place = place.map_err(|problem| problems.push(problem));
+        let workspace_keys = match &self.workspace_keys_file {
+            Some(path) => workspace_keys::load(path).unwrap_or_else(|problem| {
+                problems.push(ConfigError { flag: "--workspace-keys-file", problem });
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
         let upstream = upstream::Config::new(upstream_url).map_err(|fault| {
             problems.push(ConfigError { flag: "--upstream-url", problem: fault.to_string() })
         });
-        match upstream {
-            Ok(mut upstream) if problems.is_empty() => {
+        match (upstream, place) {
+            (Ok(mut upstream), Ok(place)) if problems.is_empty() => {
                 upstream.batches = match self.upstream_batches {
                     Batches::Unproven => upstream::Batches::Unproven,
                     Batches::Atomic => upstream::Batches::Atomic,
                 };
                 Ok(Config {
                     upstream,
+                    place,
                     ledger: ledger::Config { retention: self.ledger_retention, max_bytes },
+                    workspace_keys,
                     audience: audience::Limits {
                         batch_max_items: self.batch_max_items as usize,
                         batch_max_bytes,
