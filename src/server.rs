@@ -4,14 +4,18 @@
 //! CANCELLED and drops the handler, and its shutdown waits for open streams for as long as they live.
 //! Deadlines and the drain are this service's own.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -69,6 +73,18 @@ impl Server {
         ledger: Ledger,
     ) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
+        Ok(Self::assemble(config, secret, clock, client, Ledger::in_memory(config.ledger)))
+    }
+
+    /// Puts the service together around this client and this ledger: a simulation brings its own. Nothing is
+    /// bound or sent.
+    pub fn assemble(
+        config: &Config,
+        secret: &Secret,
+        clock: Clock,
+        client: upstream::Client,
+        ledger: Ledger,
+    ) -> Self {
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
         let watch = WatchConfig { poll_interval: config.poll_interval, ..WatchConfig::default() };
@@ -90,14 +106,14 @@ impl Server {
             workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),
         };
-        Ok(Self {
+        Self {
             service,
             drain_timeout: config.drain_timeout,
             drain_delay: config.drain_delay,
             draining,
             stopping,
             tracker,
-        })
+        }
     }
 
     /// Serves on this listener until `shutdown` ends, then drains. Returns when all is over.
@@ -106,7 +122,7 @@ impl Server {
     /// Where the service cannot be put together; then nothing was served.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        mut listener: impl Listener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), grpc::StackError> {
         let (health, stack) = grpc::stack(self.service.clone()).await?;
@@ -114,8 +130,8 @@ impl Server {
         let connections = GracefulShutdown::new();
         let accept = async {
             loop {
-                let socket = match listener.accept().await {
-                    Ok((socket, _)) => socket,
+                let io = match listener.accept().await {
+                    Ok(io) => io,
                     Err(error) => {
                         // Out of descriptors, most likely: others may end soon, and a hot loop helps nobody.
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -123,9 +139,8 @@ impl Server {
                         continue;
                     }
                 };
-                let _ = socket.set_nodelay(true);
                 let service = TowerToHyperService::new(stack.clone());
-                let connection = http2.serve_connection(TokioIo::new(socket), service).into_owned();
+                let connection = http2.serve_connection(TokioIo::new(io), service).into_owned();
                 let connection = connections.watch(connection);
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
@@ -180,6 +195,25 @@ fn http2() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_PATIENCE);
     builder
+}
+
+/// Where connections come from: a socket of this machine, or a simulation's.
+pub trait Listener {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Waits for the next connection.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (socket, _) = Self::accept(self).await?;
+        let _ = socket.set_nodelay(true);
+        Ok(socket)
+    }
 }
 
 /// Binds, or says what to do.

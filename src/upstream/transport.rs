@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, header::CONNECTION};
 use tower::Service;
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
 const LARGEST_LIST: usize = 16 * 1024 * 1024;
 const LARGEST: usize = 4 * 1024 * 1024;
 /// A server that closes idle connections does so while a request is on its way, and then nobody knows
-/// whether it was seen: writes keep away from connections that have been idle for long.
+/// whether it was seen: writes keep away from connections (of HTTP/2) that have been idle for long.
 const WRITE_IDLE: Duration = Duration::from_secs(2);
 /// A read that meets a closed connection is simply sent again.
 const READ_IDLE: Duration = Duration::from_secs(30);
@@ -90,10 +91,16 @@ async fn exchange(client: reqwest::Client, call: Call) -> Evidence {
         Operation::ListMessages => LARGEST_LIST,
         Operation::GetMessage | Operation::AddAudience(_) | Operation::CancelMessage(_) => LARGEST,
     };
-    let request = match reqwest::Request::try_from(call.request) {
+    let mut request = match reqwest::Request::try_from(call.request) {
         Ok(request) => request,
         Err(_) => return Evidence::NotSent { why: Unsent::Connect },
     };
+    if call.operation.is_write() {
+        // In HTTP/1.1 an answer belongs to a request by its place alone. One that nobody asked for (the second
+        // of two, a goodbye to an idle connection) would be taken for the next request's if it came a moment
+        // before that. Over HTTP/2, where answers are numbered, hyper leaves this header out.
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     match client.execute(request).await {
         Ok(mut response) => {
             let status = response.status();

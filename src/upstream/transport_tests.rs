@@ -231,7 +231,7 @@ async fn an_odd_id_reaches_the_upstream_as_one_segment() {
 }
 
 #[tokio::test]
-async fn a_write_takes_no_connection_that_has_been_idle_for_more_than_two_seconds() {
+async fn a_write_over_http1_has_a_connection_of_its_own_and_reads_share_theirs() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = config_for(listener.local_addr().unwrap());
     let http = Http::new(&config).unwrap();
@@ -247,7 +247,7 @@ async fn a_write_takes_no_connection_that_has_been_idle_for_more_than_two_second
             });
         }
     });
-    for (idle, read, connected) in [(0, false, 1), (1, false, 1), (3, false, 2), (0, true, 3), (3, true, 3)] {
+    for (idle, read, connected) in [(0, false, 1), (0, false, 2), (3, false, 3), (0, true, 4), (3, true, 4)] {
         // The pool's clock is the runtime's: only the wait is virtual, as a paused clock runs ahead of sockets.
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(idle)).await;
@@ -275,6 +275,7 @@ async fn a_request_carries_the_vendors_headers_and_no_others_of_ours() {
     headers.sort_unstable();
     let expected = [
         "accept: application/json".to_owned(),
+        "connection: close".to_owned(),
         format!("content-length: {}", batch.len()),
         "content-type: application/json".to_owned(),
         format!("host: {address}"),
