@@ -213,6 +213,7 @@ fn concerns_message(error: &Error) -> bool {
             | Reason::WorkspaceForbidden
             | Reason::CampaignNotFound
             | Reason::UpstreamRateLimited
+            | Reason::Overloaded
             | Reason::UpstreamUnavailable
             | Reason::UpstreamCircuitOpen
             | Reason::DeadlineExceeded

@@ -1,6 +1,6 @@
 //! Where the upstream is and how long to wait for it.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use url::{Host, Url};
 
@@ -19,6 +19,15 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// The most time that all attempts of a read may take; no write is tried again later than this.
     pub operation_timeout: Duration,
+    /// The most requests a second that a workspace sends, with bursts of a second's worth. `None`: as many
+    /// as it has, since the vendor documents no limit.
+    pub rate: Option<NonZeroU32>,
+    /// How much of `rate` imports may use, in percent, 1 to 100: the rest is always there for lookups.
+    pub bulk_share: u8,
+    /// The most calls of a workspace that are on their way at once, at least 1.
+    pub concurrency: usize,
+    /// The most batches of a workspace that are on their way at once, at least 1. They count as calls too.
+    pub bulk_concurrency: usize,
 }
 
 /// Whether a 4xx to a batch of several items proves that none of them was added.
@@ -72,6 +81,10 @@ impl Config {
             write_attempt_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(3),
             operation_timeout: Duration::from_secs(30),
+            rate: None,
+            bulk_share: 80,
+            concurrency: 256,
+            bulk_concurrency: 32,
         })
     }
 

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderMap, StatusCode,
+    header::{DATE, HeaderName, RETRY_AFTER},
+};
 
 /// What one attempt left behind.
 #[derive(Clone, Debug)]
@@ -94,7 +97,10 @@ impl Evidence {
     pub(super) fn retry_after(&self, now: DateTime<Utc>) -> Option<Duration> {
         match self {
             Self::Answered { headers, .. } => {
-                parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?.trim(), now)
+                let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+                // Where the upstream says what time it is, its dates are meant by its own clock.
+                let date = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+                parse_retry_after(text(RETRY_AFTER)?, date.map_or(now, DateTime::from))
             }
             Self::NotSent { .. } | Self::Broken { .. } => None,
         }
@@ -131,6 +137,9 @@ mod tests {
             ("99999999999999999999999", Some(86_400)),
             ("Wed, 11 Mar 2026 09:00:05 GMT", Some(5)),
             ("Wed, 11 Mar 2026 08:00:00 GMT", Some(0)),
+            // The two forms of old, which a recipient must read, too.
+            ("Wednesday, 11-Mar-26 09:00:05 GMT", Some(5)),
+            ("Wed Mar 11 09:00:05 2026", Some(5)),
             ("", None),
             ("-1", None),
             ("1.5", None),
@@ -138,6 +147,16 @@ mod tests {
         ] {
             assert_eq!(parse_retry_after(text, now), seconds.map(Duration::from_secs), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_meant_by_the_clock_of_whoever_wrote_it() {
+        let mut evidence = Evidence::answered(StatusCode::SERVICE_UNAVAILABLE, "");
+        let Evidence::Answered { headers, .. } = &mut evidence else { unreachable!() };
+        headers.insert(RETRY_AFTER, "Wed, 11 Mar 2026 09:00:05 GMT".parse().unwrap());
+        headers.insert(DATE, "Wed, 11 Mar 2026 09:00:00 GMT".parse().unwrap());
+        let fast = "2026-03-11T09:30:00Z".parse().unwrap();
+        assert_eq!(evidence.retry_after(fast), Some(Duration::from_secs(5)));
     }
 
     #[test]

@@ -5,13 +5,18 @@
 //! transport: [`Client::with_transport`].
 
 pub mod batch;
+mod circuit_breaker;
 mod classify;
 mod config;
 pub mod evidence;
+mod lane;
 mod mask;
+mod patience;
+mod rate_limit;
 mod reasons;
 pub mod request;
 mod retry;
+mod retry_budget;
 mod stack;
 mod transport;
 mod wire;
@@ -28,9 +33,16 @@ pub use self::{
     classify::{CancelAnswer, Outcome},
     config::{Batches, Config, ConfigFault},
     evidence::{Body, Broken, Evidence, Unsent},
+    lane::Admission,
     request::{Call, Operation},
 };
-use self::{request::Routes, stack::Stack, transport::Http};
+use self::{
+    lane::{Lane, Lanes},
+    patience::Patience,
+    request::{Brought, Routes},
+    stack::Stack,
+    transport::Http,
+};
 use crate::{
     clock::Clock,
     context::Context,
@@ -42,6 +54,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     stack: Stack,
+    lanes: Arc<Lanes>,
     routes: Routes,
     timeouts: Arc<Timeouts>,
     batches: Batches,
@@ -68,6 +81,7 @@ impl Client {
     {
         Self {
             stack: stack::stack(transport, config.batches, clock),
+            lanes: Arc::new(Lanes::new(config)),
             routes: Routes::new(config),
             timeouts: Arc::new(Timeouts {
                 read_attempt: config.read_attempt_timeout,
@@ -118,15 +132,38 @@ impl Client {
         Ok(Observed { value: page, began })
     }
 
-    /// Adds the items of a batch. Only its attempts' own timeout cuts it: a batch that is on its way
-    /// outlives its caller, whose deadline merely forbids further attempts.
-    pub async fn add_audience(&self, ctx: &Context, campaign: &CampaignId, batch: &Batch) -> Outcome {
+    /// Waits until one batch of this workspace may be sent: it is to be claimed only then. Imports wait in
+    /// the order in which they came, and never for another workspace's.
+    ///
+    /// # Errors
+    /// `Overloaded`, `UpstreamRateLimited`, `UpstreamUnavailable` and `UpstreamCircuitOpen` where the wait
+    /// would be longer than the deadline or the operation timeout allows, as soon as that is plain;
+    /// `DeadlineExceeded`. Nothing was sent.
+    pub async fn admit(&self, ctx: &Context) -> Result<Admission, Error> {
+        self.lanes.of(ctx.workspace.id).admit(self.patience(ctx)).await
+    }
+
+    /// Adds the items of a batch, at once. Only its attempts' own timeout cuts it: a batch that is on its
+    /// way outlives its caller, whose deadline merely forbids further attempts.
+    pub async fn add_audience(
+        &self,
+        ctx: &Context,
+        campaign: &CampaignId,
+        batch: &Batch,
+        admission: Admission,
+    ) -> Outcome {
+        debug_assert_eq!(admission.lane.workspace(), ctx.workspace.id);
         let request = match self.routes.add_audience(&ctx.workspace.key, campaign, batch) {
             Ok(request) => request,
             Err(error) => return Outcome::Refused(error),
         };
-        let call = self.call(ctx, request, Operation::AddAudience(batch.asked.clone()));
-        match self.send(call).await {
+        let Admission { lane, pass, permits } = admission;
+        let mut call = self.call(ctx, lane, request, Operation::AddAudience(batch.asked.clone()));
+        call.leave = Brought(Some(pass));
+        let sent = self.send(call).await;
+        // Held through all attempts: a batch that waits for its next one is still on its way.
+        drop(permits);
+        match sent {
             Ok(evidence) => {
                 match classify::classify(&evidence, &batch.asked, self.batches, self.clock.now()) {
                     Outcome::Refused(error) => Outcome::Refused(named(error, campaign, None)),
@@ -147,7 +184,8 @@ impl Client {
         id: &MessageId,
     ) -> Result<CancelAnswer, Error> {
         let request = self.routes.cancel_message(&ctx.workspace.key, campaign, id)?;
-        let evidence = self.send(self.call(ctx, request, Operation::CancelMessage(id.clone()))).await?;
+        let lane = self.lanes.of(ctx.workspace.id);
+        let evidence = self.send(self.call(ctx, lane, request, Operation::CancelMessage(id.clone()))).await?;
         classify::cancel(&evidence, id, self.clock.now()).map_err(|error| named(error, campaign, Some(id)))
     }
 
@@ -158,23 +196,22 @@ impl Client {
         operation: Operation,
     ) -> Result<(Bytes, chrono::DateTime<chrono::Utc>), Error> {
         let began = self.clock.now();
-        let evidence = self.send(self.call(ctx, request, operation.clone())).await?;
+        let lane = self.lanes.of(ctx.workspace.id);
+        let evidence = self.send(self.call(ctx, lane, request, operation.clone())).await?;
         Ok((classify::read(&evidence, &operation, self.clock.now())?, began))
     }
 
-    fn call(&self, ctx: &Context, request: Request<Bytes>, operation: Operation) -> Call {
-        let own = Instant::now() + self.timeouts.operation;
-        let callers = ctx.deadline.filter(|deadline| *deadline <= own);
+    fn call(&self, ctx: &Context, lane: Arc<Lane>, request: Request<Bytes>, operation: Operation) -> Call {
         let attempt_timeout =
             if operation.is_write() { self.timeouts.write_attempt } else { self.timeouts.read_attempt };
-        Call {
-            request,
-            operation,
-            attempt: 1,
-            attempt_timeout,
-            until: callers.unwrap_or(own),
-            until_is_callers: callers.is_some(),
-        }
+        let patience = self.patience(ctx);
+        Call { request, operation, attempt: 1, attempt_timeout, patience, lane, leave: Brought::default() }
+    }
+
+    fn patience(&self, ctx: &Context) -> Patience {
+        let own = Instant::now() + self.timeouts.operation;
+        let callers = ctx.deadline.filter(|deadline| *deadline <= own);
+        Patience { until: callers.unwrap_or(own), is_callers: callers.is_some() }
     }
 
     async fn send(&self, call: Call) -> Result<Evidence, Error> {
@@ -194,6 +231,8 @@ fn named(error: Error, campaign: &CampaignId, id: Option<&MessageId>) -> Error {
     }
 }
 
+#[cfg(test)]
+mod fairness_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

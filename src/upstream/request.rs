@@ -7,11 +7,13 @@ use http::{
     HeaderValue, Method, Request,
     header::{ACCEPT, CONTENT_TYPE, HeaderName},
 };
-use tokio::time::Instant;
 
 use super::{
     batch::{Asked, Batch},
+    circuit_breaker::Pass,
     config::Config,
+    lane::{Class, Lane},
+    patience::Patience,
 };
 use crate::{
     error::{Error, Reason},
@@ -34,10 +36,22 @@ pub struct Call {
     pub attempt: u32,
     /// The most time that this attempt may take.
     pub attempt_timeout: Duration,
-    /// No attempt begins after this; a read ends here.
-    pub(super) until: Instant,
-    /// Whether `until` is the caller's own deadline.
-    pub(super) until_is_callers: bool,
+    /// How long it may wait to be sent; a read ends there.
+    pub(super) patience: Patience,
+    /// Its workspace's road to the upstream.
+    pub(super) lane: Arc<Lane>,
+    /// The leave that the first attempt of a batch brings with it.
+    pub(super) leave: Brought,
+}
+
+/// The leave that an attempt brings with it. A copy has none: further attempts ask for their own.
+#[derive(Default)]
+pub(super) struct Brought(pub(super) Option<Pass>);
+
+impl Clone for Brought {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
 }
 
 /// A request's body holds personal data, and its headers a key: neither is shown.
@@ -68,6 +82,14 @@ impl Operation {
             Self::ListMessages => "ListMessages",
             Self::AddAudience(_) => "AddAudience",
             Self::CancelMessage(_) => "CancelMessage",
+        }
+    }
+
+    /// What it is to its workspace's other calls.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::GetMessage | Self::ListMessages | Self::CancelMessage(_) => Class::Lookup,
+            Self::AddAudience(_) => Class::Bulk,
         }
     }
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::upstream::testing::{batch, campaign, message_id};
+use crate::upstream::testing::{batch, call, campaign, message_id};
 
 fn routes() -> Routes {
     Routes::new(&Config::new("https://api.blubash.io/api/v1/campaigns/").unwrap())
@@ -88,13 +88,6 @@ fn a_key_that_no_header_can_carry_is_an_invalid_key_and_is_not_repeated() {
 fn the_key_is_never_shown() {
     let request = routes().add_audience(&key(), &campaign(), &batch(&["contact-7"])).unwrap();
     assert!(request.headers()[API_KEY].is_sensitive());
-    let call = Call {
-        request,
-        operation: Operation::AddAudience(batch(&["contact-7"]).asked),
-        attempt: 1,
-        attempt_timeout: Duration::from_secs(1),
-        until: Instant::now(),
-        until_is_callers: false,
-    };
+    let call = call(request, Operation::AddAudience(batch(&["contact-7"]).asked));
     assert_eq!(format!("{call:?}"), "AddAudience (attempt 1)");
 }

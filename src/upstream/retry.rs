@@ -3,13 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, Sleep};
-use tower::retry::{
-    Policy,
-    budget::{Budget as _, TpsBudget},
-};
+use tokio::time::Sleep;
+use tower::retry::Policy;
 
-use super::{classify::curable, config::Batches, evidence::Evidence, request::Call};
+use super::{classify::curable, config::Batches, evidence::Evidence, request::Call, retry_budget::Budget};
 use crate::{clock::Clock, error::Applied};
 
 /// The most attempts of one call, the first included.
@@ -22,14 +19,14 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Tries a read again where that may help, and a write only where nothing was done.
 #[derive(Clone)]
 pub(super) struct Retry {
-    budget: Arc<TpsBudget>,
+    budget: Arc<Budget>,
     batches: Batches,
     clock: Clock,
 }
 
 impl Retry {
     pub(super) fn new(batches: Batches, clock: Clock) -> Self {
-        Self { budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 1, 0.1)), batches, clock }
+        Self { budget: Arc::new(Budget::new()), batches, clock }
     }
 
     /// How long to wait before the next attempt; `None`: there is none.
@@ -45,7 +42,7 @@ impl Retry {
             None => backoff(call.attempt),
         };
         // The budget is asked last: what is not spent is left for others.
-        (Instant::now() + wait < call.until && self.budget.withdraw()).then_some(wait)
+        (call.patience.lasts(wait) && self.budget.spend()).then_some(wait)
     }
 }
 
@@ -53,10 +50,12 @@ impl<E> Policy<Call, Evidence, E> for Retry {
     type Future = Sleep;
 
     fn retry(&mut self, call: &mut Call, result: &mut Result<Evidence, E>) -> Option<Sleep> {
-        if call.attempt == 1 {
-            self.budget.deposit();
-        }
+        // What was refused here, by the circuit breaker or for want of a token, never went out: it earns
+        // nothing, and ends the call.
         let evidence = result.as_ref().ok()?;
+        if call.attempt == 1 {
+            self.budget.earn();
+        }
         let wait = self.wait(call, evidence)?;
         call.attempt += 1;
         Some(tokio::time::sleep(wait))

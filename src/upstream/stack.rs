@@ -1,6 +1,6 @@
 //! The one stack between an operation and the wire, top-down.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::{
@@ -10,13 +10,11 @@ use tower::{
 use super::{
     config::Batches,
     evidence::{Broken, Evidence},
+    lane::Leave,
     request::Call,
     retry::Retry,
 };
-use crate::{
-    clock::Clock,
-    error::{Error, Reason},
-};
+use crate::{clock::Clock, error::Error};
 
 /// The stack: evidence, or this server's own reason to stop waiting.
 pub(super) type Stack = BoxCloneSyncService<Call, Evidence, Error>;
@@ -33,6 +31,9 @@ where
         .layer(layer_fn(operation_timeout))
         // Every attempt below has the same bytes, key and idempotency key.
         .retry(Retry::new(batches, clock))
+        // An open circuit spends no token, and one workspace waits for none of another's. Each attempt asks
+        // anew: what was learned while the last one failed holds for the next.
+        .layer(layer_fn(move |inner| lane(inner, clock)))
         // One hanging connection must not eat the time of the attempts that could still succeed.
         .layer(layer_fn(attempt_timeout))
         .service(transport)
@@ -43,35 +44,55 @@ fn operation_timeout<S>(
     inner: S,
 ) -> impl Service<Call, Response = Evidence, Error = Error, Future: Send> + Clone + Send + Sync + 'static
 where
-    S: Service<Call, Response = Evidence, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+    S: Service<Call, Response = Evidence, Error = Error, Future: Send> + Clone + Send + Sync + 'static,
 {
     service_fn(move |call: Call| {
         let inner = inner.clone();
         async move {
-            let (until, is_callers) = (call.until, call.until_is_callers);
+            let patience = call.patience;
+            // With no time left nothing is begun, but for what has been admitted.
+            if patience.is_over() && call.leave.0.is_none() {
+                return Err(patience.exhausted());
+            }
             if call.operation.is_write() {
-                return inner.oneshot(call).await.map_err(|never| match never {});
+                return inner.oneshot(call).await;
             }
-            // tokio polls the work before the timer: with no time left nothing is begun.
-            if until <= Instant::now() {
-                return Err(too_late(is_callers));
-            }
-            match timeout_at(until, inner.oneshot(call)).await {
-                Ok(Ok(evidence)) => Ok(evidence),
-                Ok(Err(never)) => match never {},
-                Err(_) => Err(too_late(is_callers)),
+            match timeout_at(patience.until, inner.oneshot(call)).await {
+                Ok(result) => result,
+                Err(_) => Err(patience.unanswered()),
             }
         }
     })
 }
 
-fn too_late(is_callers: bool) -> Error {
-    if is_callers {
-        Error::new(Reason::DeadlineExceeded, "the deadline passed before the upstream answered")
-    } else {
-        Error::new(Reason::UpstreamUnavailable, "the upstream did not answer within the operation timeout")
-            .retry_after(super::classify::DEFAULT_RETRY_AFTER)
-    }
+/// Waits for the workspace's circuit breaker and rate, and tells them what came of the attempt.
+fn lane<S>(
+    inner: S,
+    clock: Clock,
+) -> impl Service<Call, Response = Evidence, Error = Error, Future: Send> + Clone + Send + Sync + 'static
+where
+    S: Service<Call, Response = Evidence, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+{
+    service_fn(move |mut call: Call| {
+        let inner = inner.clone();
+        async move {
+            let lane = Arc::clone(&call.lane);
+            let Leave { pass, permit } = match call.leave.0.take() {
+                Some(pass) => pass.into(),
+                // Refused here, nothing was done: no earlier attempt may have been applied, or there
+                // would be no other.
+                None => lane.attempt(call.operation.class(), call.patience).await?,
+            };
+            let evidence = match inner.oneshot(call).await {
+                Ok(evidence) => evidence,
+                Err(never) => match never {},
+            };
+            drop(permit);
+            pass.settle(&evidence);
+            lane.heed(&evidence, || evidence.retry_after(clock.now()));
+            Ok(evidence)
+        }
+    })
 }
 
 /// Ends one attempt, and says so at debug level: which operation, which attempt, what came. Never what

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub(super) mod world;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -27,6 +29,11 @@ impl Attempts {
 
     pub(super) fn calls(&self) -> Vec<Call> {
         self.0.lock().unwrap().iter().map(|(_, call)| call.clone()).collect()
+    }
+
+    /// When each began.
+    pub(super) fn times(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().iter().map(|(at, _)| *at).collect()
     }
 
     /// The waits between one attempt and the next.
@@ -88,6 +95,25 @@ pub(super) fn item(contact: &str) -> Item {
         custom_fields: None,
         tags: Vec::new(),
         schedule: Schedule::Immediate,
+    }
+}
+
+/// Adds this batch, once it is admitted.
+pub(super) async fn add(client: &Client, ctx: &Context, batch: &Batch) -> Outcome {
+    let admission = client.admit(ctx).await.unwrap();
+    client.add_audience(ctx, &campaign(), batch, admission).await
+}
+
+/// A call that meets no stack.
+pub(super) fn call(request: Request<Bytes>, operation: Operation) -> Call {
+    Call {
+        request,
+        operation,
+        attempt: 1,
+        attempt_timeout: Duration::from_secs(9),
+        patience: Patience { until: Instant::now(), is_callers: false },
+        lane: Lanes::new(&config()).of(ctx().workspace.id),
+        leave: Brought::default(),
     }
 }
 

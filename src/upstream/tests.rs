@@ -69,9 +69,10 @@ async fn a_batch_on_its_way_outlives_the_callers_deadline_and_is_cut_by_its_atte
     let mut ctx = ctx();
     let before = Instant::now();
     ctx.deadline = Some(before + Duration::from_secs(1));
-    let outcome = client.add_audience(&ctx, &campaign(), &batch(&["a", "b"])).await;
+    let outcome = add(&client, &ctx, &batch(&["a", "b"])).await;
     assert!(matches!(outcome, Outcome::InDoubt { by_refusal: false, .. }), "{outcome:?}");
     assert_eq!(before.elapsed().as_secs(), 30);
+    ctx.deadline = Some(Instant::now() + Duration::from_secs(1));
     let error = client.cancel_message(&ctx, &campaign(), &message_id("m1")).await.unwrap_err();
     assert_eq!((error.reason(), error.applied()), (Reason::OutcomeUnknown, Applied::Maybe));
     assert_eq!(before.elapsed().as_secs(), 60);
@@ -82,7 +83,7 @@ async fn a_key_that_cannot_be_sent_ends_a_batch_before_it_begins() {
     let (client, attempts) = scripted(vec![answer(200, "")]);
     let mut ctx = ctx();
     ctx.workspace.key = crate::model::ApiKey::new("a\r\nb");
-    let outcome = client.add_audience(&ctx, &campaign(), &batch(&["a"])).await;
+    let outcome = add(&client, &ctx, &batch(&["a"])).await;
     let Outcome::Refused(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!((error.reason(), attempts.count()), (Reason::ApiKeyInvalid, 0));
 }
@@ -123,7 +124,7 @@ async fn neither_a_key_nor_a_body_nor_the_upstreams_own_words_reach_a_log() {
     for status in [200, 302, 400, 403, 500] {
         let (client, _) = scripted(vec![answer(status, canary)]);
         let slice = Slice { offset: 0, limit: 1 };
-        let _ = client.add_audience(&ctx(), &campaign(), &batch(&["canary", "b"])).await;
+        let _ = add(&client, &ctx(), &batch(&["canary", "b"])).await;
         let _ = client.cancel_message(&ctx(), &campaign(), &message_id("m1")).await;
         let _ = client.list_messages(&ctx(), &campaign(), slice).await;
         let _ = client.get_message(&ctx(), &campaign(), &message_id("m1")).await;

@@ -22,7 +22,7 @@ use crate::{
     upstream::{
         Client, Outcome,
         request::Routes,
-        testing::{batch, campaign, ctx, message_id},
+        testing::{self, batch, call, campaign, ctx, message_id},
     },
 };
 
@@ -103,16 +103,7 @@ async fn exchanged_by(http: Http, config: &Config, operation: Operation) -> Evid
         Operation::GetMessage => routes.get_message(&key, &campaign, &message_id("m1")),
         Operation::ListMessages => routes.list_messages(&key, &campaign, Slice { offset: 0, limit: 1 }),
     };
-    let now = tokio::time::Instant::now();
-    let call = Call {
-        request: request.unwrap(),
-        operation,
-        attempt: 1,
-        attempt_timeout: Duration::from_secs(9),
-        until: now,
-        until_is_callers: false,
-    };
-    let Ok(evidence) = http.oneshot(call).await;
+    let Ok(evidence) = http.oneshot(call(request.unwrap(), operation)).await;
     evidence
 }
 
@@ -201,7 +192,7 @@ async fn a_redirect_is_not_followed_and_the_key_goes_nowhere_else() {
         let text =
             format!("HTTP/1.1 {status} Moved\r\nLocation: http://{elsewhere}/x\r\nContent-Length: 0\r\n\r\n");
         let (address, _requests) = server(Then::Say(text.leak())).await;
-        let outcome = client_for(address).add_audience(&ctx(), &campaign(), &batch(&["a"])).await;
+        let outcome = testing::add(&client_for(address), &ctx(), &batch(&["a"])).await;
         assert!(matches!(outcome, Outcome::InDoubt { by_refusal: false, .. }), "{outcome:?}");
         let evidence = exchanged(&config_for(address), Operation::GetMessage).await;
         assert_eq!(evidence.status().map(|s| s.as_u16()), Some(status));
@@ -266,7 +257,7 @@ async fn a_request_carries_the_vendors_headers_and_no_others_of_ours() {
     let added = "HTTP/1.1 201 Created\r\nContent-Length: 29\r\n\r\n{\"items\":[{\"messageId\":\"m\"}]}";
     let (address, mut requests) = server(Then::Keep(added)).await;
     let batch = batch(&["a"]);
-    let outcome = client_for(address).add_audience(&ctx(), &campaign(), &batch).await;
+    let outcome = testing::add(&client_for(address), &ctx(), &batch).await;
     assert!(matches!(outcome, Outcome::Added(_)), "{outcome:?}");
     let request = requests.recv().await.unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();

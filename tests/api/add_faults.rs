@@ -92,14 +92,15 @@ async fn a_rate_limit_is_waited_out_and_everyone_is_added_once() {
 #[tokio::test]
 async fn a_rate_limit_beyond_the_deadline_is_a_status_and_the_items_stay_free() {
     let app = App::start().await;
-    let limited = json!({"operation": "add", "count": 1, "status": 429, "headers": {"Retry-After": "60"}});
+    let limited = json!({"operation": "add", "count": 1, "status": 429, "headers": {"Retry-After": "3"}});
     app.rest.fault(limited).await;
-    let status = add_within(&app, "later", items(2), Duration::from_secs(5)).await.unwrap_err();
+    let status = add_within(&app, "later", items(2), Duration::from_secs(2)).await.unwrap_err();
     assert_eq!(reason(&status), (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED".into()));
+    // The next call knows: it waits for as long as the upstream asked, and then goes.
     let answer = app.add(request_id("later"), items(2)).await.unwrap();
     assert_eq!(dispositions(&answer), [Disposition::Added; 2]);
     assert!(!all_replayed(&answer));
-    assert_eq!(messaged_once(&app).await, 2);
+    assert_eq!((app.upstream_calls("add").await.len(), messaged_once(&app).await), (2, 2));
 }
 
 fn with_bad_ones(bad: &[usize]) -> Vec<pb::AudienceItem> {

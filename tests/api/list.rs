@@ -220,18 +220,24 @@ async fn reads_try_again_after_a_503_a_reset_and_a_cut_answer() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_down_is_not_buried_under_repeats() {
+async fn an_upstream_that_is_down_is_left_alone_after_twenty_attempts() {
     let app = App::start().await;
     app.rest.fault(json!({"operation": "get", "status": 503})).await;
     let began = Instant::now();
+    let mut reasons = Vec::new();
     for _ in 0..60 {
         let status = app.get(SEEDED, SEEDED_MESSAGES[0]).await.unwrap_err();
-        assert_eq!(reason(&status), (Code::Unavailable, "UPSTREAM_UNAVAILABLE".into()));
+        let (code, reason) = reason(&status);
+        assert_eq!(code, Code::Unavailable);
         assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+        reasons.push(reason);
     }
-    // A tenth of the calls, one a second, and ten seconds' worth to begin with.
-    let repeats = app.upstream_calls("get").await.len() as u64 - 60;
-    assert!((1..=6 + 10 + began.elapsed().as_secs() + 1).contains(&repeats), "{repeats}");
+    assert_eq!(reasons[0], "UPSTREAM_UNAVAILABLE");
+    assert_eq!(reasons[59], "UPSTREAM_CIRCUIT_OPEN");
+    // A probe at each end of a circuit that was open.
+    let probes = began.elapsed().as_secs() / 4;
+    let calls = app.upstream_calls("get").await.len() as u64;
+    assert!((20..=20 + probes).contains(&calls), "{calls}");
 }
 
 #[tokio::test]

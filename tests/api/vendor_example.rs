@@ -183,7 +183,8 @@ async fn the_client_reads_the_pages_own_answer() {
         let workspace = Workspace { id: WorkspaceId([0; 16]), key: ApiKey::new("k") };
         let ctx = Context { workspace, deadline: None };
         let campaign = CampaignId::parse("camp").unwrap();
-        match client.add_audience(&ctx, &campaign, &batch).await {
+        let admission = client.admit(&ctx).await.unwrap();
+        match client.add_audience(&ctx, &campaign, &batch, admission).await {
             Outcome::Added(added) => {
                 assert!(is_added);
                 assert_eq!(added[1].contact_id, "<CONTACT_ID_2>");

@@ -1,0 +1,273 @@
+//! The road of one workspace to the upstream: its circuit breaker, its rate, and how much may be on its way
+//! at once. Workspaces share none of it, so that none waits for another's tokens, permits or probes.
+//!
+//! An attempt passes the circuit breaker first (an open circuit spends no token), then waits for a permit,
+//! then for its token. Imports wait in a queue of their own, and only the first of them stands among the
+//! lookups: behind however long an import, a lookup waits for one write at most.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::{
+    circuit_breaker::{CircuitBreaker, Pass},
+    config::Config,
+    evidence::Evidence,
+    patience::Patience,
+    rate_limit::{Turn, Turnstile},
+};
+use crate::{
+    error::{Error, Reason},
+    model::WorkspaceId,
+};
+
+/// What a call is to the workspace's other calls. (Polls, which have a share of their own, will be a third.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Somebody waits for it: a message, a page, a cancellation.
+    Lookup,
+    /// A part of an import.
+    Bulk,
+}
+
+/// An import waits for an open circuit, but not for longer than this.
+const CIRCUIT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// So many workspaces are remembered without a look at which of them could be forgotten.
+const FEWEST_LANES: usize = 1024;
+
+/// What a workspace may use.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    rate: Option<NonZeroU32>,
+    bulk_share: u8,
+    concurrency: usize,
+    bulk_concurrency: usize,
+}
+
+/// The lanes of all workspaces. Those that nobody would miss are forgotten.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    limits: Limits,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    lanes: HashMap<WorkspaceId, Arc<Lane>>,
+    /// At this number it is time to forget some.
+    look_at: usize,
+}
+
+impl Lanes {
+    pub(super) fn new(config: &Config) -> Self {
+        let most = Semaphore::MAX_PERMITS;
+        let limits = Limits {
+            rate: config.rate,
+            bulk_share: config.bulk_share,
+            concurrency: config.concurrency.clamp(1, most),
+            bulk_concurrency: config.bulk_concurrency.clamp(1, most),
+        };
+        let known = Known { lanes: HashMap::new(), look_at: FEWEST_LANES };
+        Self { limits, known: Mutex::new(known) }
+    }
+
+    /// The lane of this workspace.
+    pub(super) fn of(&self, workspace: WorkspaceId) -> Arc<Lane> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = known.lanes.get(&workspace) {
+            return Arc::clone(lane);
+        }
+        if known.lanes.len() >= known.look_at {
+            let now = Instant::now();
+            known.lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_blank(now));
+            // Twice what is in use: so a look costs each newcomer little, however many there are.
+            known.look_at = (known.lanes.len() * 2).max(FEWEST_LANES);
+        }
+        let lane = Arc::new(Lane::new(workspace, self.limits));
+        known.lanes.insert(workspace, Arc::clone(&lane));
+        lane
+    }
+}
+
+/// The lane of one workspace. Whoever holds it keeps it from being forgotten.
+#[derive(Debug)]
+pub(super) struct Lane {
+    breaker: Arc<CircuitBreaker>,
+    /// Calls of all classes on their way at once.
+    calls: Arc<Semaphore>,
+    /// Bulk writes on their way at once; each has one of `calls` too.
+    bulk_calls: Arc<Semaphore>,
+    all: Turnstile,
+    /// In front of `all`, for bulk writes alone.
+    bulk: Turnstile,
+}
+
+/// Leave for one attempt.
+#[derive(Debug)]
+pub(super) struct Leave {
+    pub(super) pass: Pass,
+    /// Given back when the attempt is over.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Pass> for Leave {
+    fn from(pass: Pass) -> Self {
+        Self { pass, permit: None }
+    }
+}
+
+/// Leave to send one batch at once, got before it is claimed: whoever holds one waits for nothing more. If
+/// it is dropped, everything but its token is given back.
+#[derive(Debug)]
+#[must_use]
+pub struct Admission {
+    pub(super) lane: Arc<Lane>,
+    pub(super) pass: Pass,
+    pub(super) permits: Permits,
+}
+
+/// What a batch holds through all its attempts.
+#[derive(Debug)]
+pub(super) struct Permits {
+    _call: OwnedSemaphorePermit,
+    _bulk: OwnedSemaphorePermit,
+}
+
+impl Lane {
+    fn new(workspace: WorkspaceId, limits: Limits) -> Self {
+        Self {
+            breaker: CircuitBreaker::new(workspace),
+            calls: Arc::new(Semaphore::new(limits.concurrency)),
+            bulk_calls: Arc::new(Semaphore::new(limits.bulk_concurrency)),
+            all: Turnstile::new(limits.rate, 100, Reason::UpstreamRateLimited),
+            bulk: Turnstile::new(limits.rate, limits.bulk_share, Reason::UpstreamUnavailable),
+        }
+    }
+
+    /// Whose it is.
+    pub(super) fn workspace(&self) -> WorkspaceId {
+        self.breaker.workspace()
+    }
+
+    /// Leave for one attempt. An open circuit is told at once. A bulk write has its permits since it was
+    /// admitted.
+    pub(super) async fn attempt(&self, class: Class, patience: Patience) -> Result<Leave, Error> {
+        let mut permit = None;
+        if class == Class::Lookup {
+            let pass = self.breaker.pass()?;
+            permit = Arc::clone(&self.calls).try_acquire_owned().ok();
+            // Usually there is nothing to wait for.
+            if permit.is_some() && self.all.try_pass() {
+                return Ok(Leave { pass, permit });
+            }
+            // Who has to wait must not keep the probe's place meanwhile.
+            drop(pass);
+        }
+        // What waits is large, and should not make every call so.
+        Box::pin(self.line_up(class, permit, patience)).await
+    }
+
+    async fn line_up(
+        &self,
+        class: Class,
+        mut permit: Option<OwnedSemaphorePermit>,
+        patience: Patience,
+    ) -> Result<Leave, Error> {
+        self.check_circuit()?;
+        match class {
+            Class::Lookup => {
+                let place = self.all.join(patience)?;
+                if permit.is_none() {
+                    permit = Some(acquire(&self.calls, patience).await?);
+                }
+                let turn = place.turn(patience).await?;
+                // It may have opened meanwhile, and must cost no token.
+                self.check_circuit()?;
+                turn.take_token(patience).await?;
+            }
+            Class::Bulk => {
+                let place = self.bulk.join(patience)?;
+                let turn = place.turn(patience).await?;
+                self.check_circuit()?;
+                self.take_bulk_token(&turn, patience).await?;
+            }
+        }
+        Ok(Leave { pass: self.breaker.pass()?, permit })
+    }
+
+    /// Leave for one bulk write, first come, first served. It waits for an open circuit, too.
+    pub(super) async fn admit(self: &Arc<Self>, patience: Patience) -> Result<Admission, Error> {
+        if patience.is_over() {
+            return Err(patience.exhausted());
+        }
+        // Whoever cannot wait long enough does not begin to.
+        self.breaker.check(circuit_patience(patience))?;
+        self.all.check(patience)?;
+        let place = self.bulk.join(patience)?;
+        let bulk = acquire(&self.bulk_calls, patience).await?;
+        let call = acquire(&self.calls, patience).await?;
+        let turn = place.turn(patience).await?;
+        let last = circuit_patience(patience);
+        loop {
+            self.breaker.ready(last).await?;
+            self.take_bulk_token(&turn, patience).await?;
+            // Should a lookup have been faster, the next probe's place is waited for.
+            if let Ok(pass) = self.breaker.pass() {
+                let permits = Permits { _call: call, _bulk: bulk };
+                return Ok(Admission { lane: Arc::clone(self), pass, permits });
+            }
+        }
+    }
+
+    /// At the head of its own queue a bulk write takes its token, and then stands among the lookups: no
+    /// more than one of them at a time.
+    async fn take_bulk_token(&self, turn: &Turn<'_>, patience: Patience) -> Result<(), Error> {
+        turn.take_token(patience).await?;
+        let place = self.all.join(patience)?;
+        place.turn(patience).await?.take_token(patience).await
+    }
+
+    fn check_circuit(&self) -> Result<(), Error> {
+        self.breaker.cut().map_or(Ok(()), |cut| Err(cut.into()))
+    }
+
+    /// What the upstream told one call to wait is meant for its like, too: they need not collect refusals
+    /// of their own. A 429 is meant for all of the workspace; a 503 may be about the import's weight.
+    pub(super) fn heed(&self, evidence: &Evidence, asked: impl FnOnce() -> Option<Duration>) {
+        let pauses = match evidence.status().map(|status| status.as_u16()) {
+            Some(429) => &self.all,
+            Some(503) => &self.bulk,
+            _ => return,
+        };
+        if let Some(wait) = asked() {
+            pauses.pause(wait);
+        }
+    }
+
+    /// Whether a new lane would do as well.
+    fn is_blank(&self, now: Instant) -> bool {
+        self.breaker.is_blank(now) && self.all.is_blank(now) && self.bulk.is_blank(now)
+    }
+}
+
+fn circuit_patience(patience: Patience) -> Instant {
+    patience.until.min(Instant::now() + CIRCUIT_PATIENCE)
+}
+
+async fn acquire(permits: &Arc<Semaphore>, patience: Patience) -> Result<OwnedSemaphorePermit, Error> {
+    let permit = patience.wait(Arc::clone(permits).acquire_owned()).await?;
+    permit.map_err(|_: AcquireError| Error::new(Reason::Internal, "the lane of a workspace was closed"))
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;
