@@ -73,7 +73,7 @@ impl Server {
         ledger: Ledger,
     ) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
-        Ok(Self::assemble(config, secret, clock, client, Ledger::in_memory(config.ledger)))
+        Ok(Self::assemble(config, secret, clock, client, ledger))
     }
 
     /// Puts the service together around this client and this ledger: a simulation brings its own. Nothing is
@@ -95,6 +95,7 @@ impl Server {
             fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
             hub: hub.clone(),
             limits: config.audience,
+            clock,
             tracker: tracker.clone(),
             stopping: stopping.clone(),
         });

@@ -5,11 +5,20 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{auth::Workspaces, collect, convert, deadline, rescue::StreamFault, status, tokens::PageTokens};
+use super::{
+    auth::Workspaces,
+    collect, convert, deadline,
+    head::Head,
+    ingest,
+    rescue::{StreamFault, receive},
+    status,
+    tokens::PageTokens,
+};
 use crate::{
     campaigns::{audience::Audience, cancel::Cancel, messages::Messages, watch::Hub},
     context::Context,
     error::Error,
+    ledger::Scope,
     pb::{self, campaigns_service_server::CampaignsService},
 };
 
@@ -46,6 +55,15 @@ fn refuse(error: Error) -> Status {
     status::status(&error)
 }
 
+/// A request's stream that gave no further message.
+fn broken(fault: StreamFault) -> Status {
+    match fault {
+        StreamFault::Invalid(error) => refuse(error),
+        // Nobody is there to read it. Nothing was sent upstream.
+        StreamFault::Gone => Status::cancelled("the stream broke off"),
+    }
+}
+
 #[tonic::async_trait]
 impl CampaignsService for Service {
     async fn add_audience(
@@ -55,12 +73,8 @@ impl CampaignsService for Service {
         let ctx = self.context(&request)?;
         let stream = request.into_inner();
         let asked = deadline::within(ctx.deadline, collect::collect(stream)).await.map_err(refuse)?;
-        let asked = asked.map_err(|fault| match fault {
-            StreamFault::Invalid(error) => refuse(error),
-            // Nobody is there to read it. Nothing was sent upstream.
-            StreamFault::Gone => Status::cancelled("the stream broke off"),
-        })?;
-        let ingested = self.audience.add(ctx, asked.campaign, asked.options, asked.entries).await;
+        let (head, entries) = asked.map_err(broken)?;
+        let ingested = self.audience.add(ctx, head.campaign, head.options, entries).await;
         Ok(Response::new(convert::render::ingested(ingested.map_err(refuse)?)))
     }
 
@@ -68,16 +82,34 @@ impl CampaignsService for Service {
 
     async fn ingest_audience(
         &self,
-        _: Request<Streaming<pb::IngestAudienceRequest>>,
+        request: Request<Streaming<pb::IngestAudienceRequest>>,
     ) -> Result<Response<Self::IngestAudienceStream>, Status> {
-        Err(status::unimplemented("IngestAudience"))
+        let ctx = self.context(&request)?;
+        let mut stream = request.into_inner();
+        let first = deadline::within(ctx.deadline, receive(&mut stream)).await.map_err(refuse)?;
+        let first = first.map_err(broken)?.ok_or_else(|| refuse(Head::missing()))?;
+        let (head, items) = Head::read(first).map_err(refuse)?;
+        let begun = self.audience.ingest(ctx, head.campaign.clone(), head.options.clone()).await;
+        let (feeder, run) = begun.map_err(refuse)?;
+        Ok(Response::new(Box::pin(ingest::answers(stream, head, items, feeder, run))))
     }
 
     async fn get_ingestion(
         &self,
-        _: Request<pb::GetIngestionRequest>,
+        request: Request<pb::GetIngestionRequest>,
     ) -> Result<Response<pb::GetIngestionResponse>, Status> {
-        Err(status::unimplemented("GetIngestion"))
+        let ctx = self.context(&request)?;
+        let asked = convert::parse::get_ingestion(request.into_inner()).map_err(refuse)?;
+        let (workspace, view, limit) = (ctx.workspace.id, asked.view, asked.page_size as usize);
+        let scope = Scope { workspace, campaign: asked.campaign, request_id: asked.request_id };
+        let from = match asked.page_token.as_str() {
+            "" => 0,
+            token => self.pages.open_results(token, &scope, view).map_err(refuse)?,
+        };
+        let page = deadline::within(ctx.deadline, self.audience.ingestion(&scope, from, limit, view)).await;
+        let page = page.flatten().map_err(refuse)?;
+        let next = page.next.map(|next| self.pages.seal_results(next, &scope, view));
+        Ok(Response::new(convert::render::ingestion(page, next.unwrap_or_default())))
     }
 
     async fn get_message(

@@ -7,7 +7,8 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use crate::{
     campaigns::messages::Position,
     error::{Error, Reason, Violation},
-    model::{CampaignId, StatusSet, WorkspaceId},
+    ledger::Scope,
+    model::{CampaignId, ResultView, StatusSet, WorkspaceId},
     secret::{Purpose, Secret, random_bytes},
 };
 
@@ -27,8 +28,8 @@ pub struct Binding<'a> {
     pub workspace: &'a WorkspaceId,
     /// Of which campaign.
     pub campaign: &'a CampaignId,
-    /// Under which filter.
-    pub statuses: StatusSet,
+    /// Under which filter: bytes of a length that they tell themselves.
+    pub filter: &'a [u8],
 }
 
 /// Seals and opens the tokens of one purpose.
@@ -41,6 +42,11 @@ impl Sealer {
     /// For page tokens.
     pub fn pages(secret: &Secret) -> Self {
         Self::new(secret, Purpose::PageTokens, 1)
+    }
+
+    /// For page tokens of an ingestion's results.
+    pub fn results(secret: &Secret) -> Self {
+        Self::new(secret, Purpose::PageTokens, 3)
     }
 
     /// For a watch's resume tokens.
@@ -87,23 +93,24 @@ impl Sealer {
         Some(plain.to_vec())
     }
 
-    /// Only the campaign's id, which stands last, has no fixed length: no two bindings give the same bytes.
+    /// Only the campaign's id, which stands last, does not tell its length: no two bindings give the same bytes.
     fn bound_to(&self, binding: Binding<'_>) -> Vec<u8> {
-        let Binding { workspace, campaign, statuses } = binding;
-        let fixed = [VERSION, self.purpose, statuses.bits()];
-        [&fixed, &workspace.0[..], campaign.as_str().as_bytes()].concat()
+        let Binding { workspace, campaign, filter } = binding;
+        let head = [VERSION, self.purpose];
+        [&head, filter, &workspace.0[..], campaign.as_str().as_bytes()].concat()
     }
 }
 
 /// Seals and opens page tokens.
 pub struct PageTokens {
     sealer: Sealer,
+    results: Sealer,
 }
 
 impl PageTokens {
     /// Tokens under this secret.
     pub fn new(secret: &Secret) -> Self {
-        Self { sealer: Sealer::pages(secret) }
+        Self { sealer: Sealer::pages(secret), results: Sealer::results(secret) }
     }
 
     /// A token that only [`PageTokens::open`] with the same workspace, campaign and filter opens.
@@ -115,7 +122,7 @@ impl PageTokens {
         statuses: StatusSet,
     ) -> String {
         let plain = [token.offset.to_be_bytes(), token.last].concat();
-        self.sealer.seal(Binding { workspace, campaign, statuses }, &plain)
+        self.sealer.seal(Binding { workspace, campaign, filter: &[statuses.bits()] }, &plain)
     }
 
     /// Opens a token. The empty text, which means the first page, is the caller's to tell apart.
@@ -126,18 +133,52 @@ impl PageTokens {
         campaign: &CampaignId,
         statuses: StatusSet,
     ) -> Result<Position, Error> {
-        let plain = self.sealer.open(Binding { workspace, campaign, statuses }, text);
+        let plain = self.sealer.open(Binding { workspace, campaign, filter: &[statuses.bits()] }, text);
         let words = plain.as_deref().map(|plain| plain.as_chunks::<8>());
         match words {
             Some(([offset, last], [])) => Ok(Position { offset: u64::from_be_bytes(*offset), last: *last }),
-            _ => Err(Error::invalid(vec![Violation::new(
-                "page_token",
-                Reason::PageTokenInvalid,
+            _ => Err(invalid(
                 "is not a next_page_token that this server gave for this workspace, campaign_id and statuses; \
                  leave it out to start at the first page",
-            )])),
+            )),
         }
     }
+
+    /// A token for the results of an ingestion from this index on, which only
+    /// [`PageTokens::open_results`] with the same scope and view opens.
+    pub fn seal_results(&self, index: u64, scope: &Scope, view: ResultView) -> String {
+        let filter = results_filter(scope, view);
+        let binding = Binding { workspace: &scope.workspace, campaign: &scope.campaign, filter: &filter };
+        self.results.seal(binding, &index.to_be_bytes())
+    }
+
+    /// Opens a token of [`PageTokens::seal_results`].
+    pub fn open_results(&self, text: &str, scope: &Scope, view: ResultView) -> Result<u64, Error> {
+        let filter = results_filter(scope, view);
+        let binding = Binding { workspace: &scope.workspace, campaign: &scope.campaign, filter: &filter };
+        let plain = self.results.open(binding, text);
+        plain.and_then(|plain| Some(u64::from_be_bytes(plain.try_into().ok()?))).ok_or_else(|| {
+            invalid(
+                "is not a next_page_token that this server gave for this workspace, campaign_id, request_id and \
+                 result_view; leave it out to start at the first page",
+            )
+        })
+    }
+}
+
+fn results_filter(scope: &Scope, view: ResultView) -> Vec<u8> {
+    let name = scope.request_id.as_str().as_bytes();
+    let view = match view {
+        ResultView::All => 0,
+        ResultView::Failures => 1,
+        ResultView::Summary => 2,
+    };
+    // A request id has at most 128 bytes.
+    [&[view, name.len() as u8], name].concat()
+}
+
+fn invalid(message: &'static str) -> Error {
+    Error::invalid(vec![Violation::new("page_token", Reason::PageTokenInvalid, message)])
 }
 
 #[cfg(test)]

@@ -22,10 +22,7 @@ impl Fingerprinter {
     /// of these are, however their moment was written.
     pub fn of(&self, item: &Item) -> Fingerprint {
         let mut digest = Digest(hmac::Context::with_key(&self.0));
-        match &item.recipient {
-            Recipient::ContactId(id) => digest.field(b'c', id.as_bytes()),
-            Recipient::Identifier(identifier) => digest.field(b'i', identifier.as_bytes()),
-        }
+        digest.recipient(&item.recipient);
         digest.optional(item.name.as_ref().map(|name| name.as_bytes()));
         digest.optional(item.email.as_ref().map(|email| email.as_bytes()));
         // A JSON object keeps its keys sorted, so equal fields are equal bytes.
@@ -40,10 +37,16 @@ impl Fingerprinter {
             Schedule::Immediate => digest.field(b'0', b""),
             Schedule::At(moment) => digest.field(b'@', &moment.instant.timestamp_millis().to_be_bytes()),
         }
-        let tag = digest.0.sign();
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.copy_from_slice(&tag.as_ref()[..16]);
-        fingerprint
+        digest.finish()
+    }
+
+    /// The digest of a recipient alone: whom an item is for, whatever else it says.
+    pub fn of_recipient(&self, recipient: &Recipient) -> Fingerprint {
+        let mut digest = Digest(hmac::Context::with_key(&self.0));
+        // No item's digest begins so.
+        digest.field(b'r', b"");
+        digest.recipient(recipient);
+        digest.finish()
     }
 }
 
@@ -56,6 +59,20 @@ impl Digest {
         head[1..].copy_from_slice(&(bytes.len() as u64).to_be_bytes());
         self.0.update(&head);
         self.0.update(bytes);
+    }
+
+    fn recipient(&mut self, recipient: &Recipient) {
+        match recipient {
+            Recipient::ContactId(id) => self.field(b'c', id.as_bytes()),
+            Recipient::Identifier(identifier) => self.field(b'i', identifier.as_bytes()),
+        }
+    }
+
+    fn finish(self) -> Fingerprint {
+        let tag = self.0.sign();
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.copy_from_slice(&tag.as_ref()[..16]);
+        fingerprint
     }
 
     fn optional(&mut self, bytes: Option<&[u8]>) {

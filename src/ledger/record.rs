@@ -129,11 +129,13 @@ impl Header {
     }
 
     pub(super) fn end(&mut self, ending: &Ending) {
-        self.ended = true;
+        self.ended = !matches!(ending, Ending::Interrupted(_));
         match ending {
             // What an earlier call left behind, it left for its own cause.
             Ending::Complete => {}
-            Ending::Terminated(error) => self.cause = Some(ErrorRecord::from(error)),
+            Ending::Terminated(error) | Ending::Interrupted(error) => {
+                self.cause = Some(ErrorRecord::from(error))
+            }
         }
     }
 }

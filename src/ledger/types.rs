@@ -103,6 +103,8 @@ pub enum Ending {
     Complete,
     /// It ended before: items that it read and that have no record were not attempted, for this cause.
     Terminated(Error),
+    /// The same, but its caller may not have heard of it: a repeat finishes it.
+    Interrupted(Error),
 }
 
 /// A page of what became of an ingestion's items.

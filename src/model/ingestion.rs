@@ -56,7 +56,7 @@ pub enum IngestionState {
     Running,
     /// Its last call ended, whatever became of its items.
     Ended,
-    /// Its last call broke off without an end: the server crashed, most likely.
+    /// Its last call broke off, or the server stopped: a repeat finishes it.
     Interrupted,
 }
 

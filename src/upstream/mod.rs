@@ -9,6 +9,7 @@ mod circuit_breaker;
 mod classify;
 mod config;
 pub mod evidence;
+mod frozen;
 mod lane;
 mod mask;
 mod patience;

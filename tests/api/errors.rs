@@ -134,10 +134,7 @@ async fn every_row_of_the_vendors_reference_has_its_reason_and_code() {
 async fn what_is_not_there_yet_is_unimplemented_without_an_error_info() {
     let app = App::start().await;
     let mut client = app.client.clone();
-    let ingest = pb::IngestAudienceRequest { campaign_id: EVERGREEN.into(), ..Default::default() };
     let refusals = [
-        client.ingest_audience(keyed(tokio_stream::once(ingest))).await.err().unwrap(),
-        client.get_ingestion(keyed(pb::GetIngestionRequest::default())).await.unwrap_err(),
         client.count_messages(keyed(pb::CountMessagesRequest::default())).await.unwrap_err(),
         client.cancel_messages(keyed(pb::CancelMessagesRequest::default())).await.err().unwrap(),
     ];

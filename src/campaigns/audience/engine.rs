@@ -1,229 +1,408 @@
-//! Sends planned items in batches, one state machine a batch: claim, send, record, tell.
+//! Runs one ingestion: reads items as there is room for them, sends them in batches, tells of each in
+//! order. One task owns all of it, so that "begun" and "ended" never disagree.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
-
-use chrono_tz::Tz;
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
-
-use super::{Limits, Parts, batching::cut, plan::Planned, progress::Progress};
-use crate::{
-    campaigns::watch::Hub,
-    context::Context,
-    error::{Error, Reason},
-    ledger::{Claim, Event, Ingestion},
-    model::{CampaignId, Disposition, IngestionOptions},
-    upstream::{self, Batch, Outcome},
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
 };
 
-/// After so many batches in a row in doubt for want of an answer, sending more only piles up doubt.
-/// (design: the doubt breaker; refusals of a batch do not count.)
-const MAX_DOUBTS_IN_A_ROW: u32 = 5;
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-/// With proven keys a batch in doubt is sent at most so often, the first time included.
-const MAX_PROVEN_ATTEMPTS: u32 = 3;
+use super::{
+    Answer, End, Entry, Limits,
+    batching::cut,
+    doubt::Pass,
+    flight::{Desk, Landed, Ticket},
+    plan::{Plan, Planned, Planner},
+    source::{Feed, Source},
+    window::{Slot, Window},
+};
+use crate::{
+    error::{Error, Reason},
+    ledger::Ending,
+    model::{Disposition, ResultView},
+    upstream::{Batch, Outcome},
+};
 
-/// The pause before a proven batch is repeated, doubled each time.
-const PROVEN_PAUSE: Duration = Duration::from_millis(500);
+/// The most results in one answer: well below a message's 4 MiB, however much each failure says.
+const RESULTS_AN_ANSWER: usize = 500;
 
-/// Runs one ingestion to its end.
+/// The most bytes of items that are read and not yet sent.
+const QUEUE_BYTES: usize = 4 << 20;
+
 pub(super) struct Engine {
-    flight: Arc<Flight>,
-    progress: Arc<Progress>,
+    /// `None`: validation only, nothing is sent and nothing remembered.
+    desk: Option<Arc<Desk>>,
+    source: Source,
+    planner: Planner,
+    first_index: u64,
+    window: Window,
     queue: VecDeque<Planned>,
+    queue_bytes: usize,
+    /// Since when the first item of the queue waits.
+    waiting_since: Instant,
     /// Parts of a batch that has to be sent in smaller ones, before anything else.
     split: VecDeque<Vec<Planned>>,
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// The batches among the flights, with their items' indexes.
+    tickets: BTreeMap<u64, (Arc<Ticket>, Vec<u64>)>,
+    launched: u64,
     limits: Limits,
     max_items: usize,
-    window: usize,
-    doubts_in_a_row: u32,
+    max_flights: usize,
+    /// Why nothing further begins. The first cause stands.
+    end: Option<Error>,
+    /// Nobody can wait for what is on its way.
+    in_a_hurry: bool,
+    /// What earlier calls left in doubt is being asked for: no item is read meanwhile.
+    is_resolving: bool,
+    out: mpsc::Sender<Answer>,
 }
 
-/// What every batch of an ingestion shares.
-struct Flight {
-    ctx: Context,
-    campaign: CampaignId,
-    default_zone: Option<Tz>,
-    ingestion: Arc<Ingestion>,
-    client: upstream::Client,
-    hub: Hub,
-    proven_keys: bool,
+/// What an engine is made of, beside what it begins with.
+pub(super) struct Setup {
+    pub(super) desk: Option<Arc<Desk>>,
+    pub(super) source: Source,
+    pub(super) planner: Planner,
+    pub(super) limits: Limits,
+    pub(super) max_batch_size: Option<u32>,
+    pub(super) first_index: u64,
+    pub(super) view: ResultView,
+    pub(super) out: mpsc::Sender<Answer>,
 }
 
 impl Engine {
-    pub(super) fn new(
-        parts: &Parts,
-        ctx: Context,
-        campaign: CampaignId,
-        options: IngestionOptions,
-        ingestion: Arc<Ingestion>,
-        progress: Arc<Progress>,
-        queue: VecDeque<Planned>,
-    ) -> Self {
-        let limits = parts.limits;
-        let asked = options.max_batch_size.map_or(usize::MAX, |n| n as usize);
-        let flight = Flight {
-            ctx,
-            campaign,
-            default_zone: options.default_zone,
-            ingestion,
-            client: parts.client.clone(),
-            hub: parts.hub.clone(),
-            proven_keys: limits.proven_keys,
-        };
+    pub(super) fn new(setup: Setup) -> Self {
+        let asked = setup.max_batch_size.map_or(usize::MAX, |n| n as usize);
         Self {
-            flight: Arc::new(flight),
-            progress,
-            queue,
+            desk: setup.desk,
+            source: setup.source,
+            planner: setup.planner,
+            first_index: setup.first_index,
+            window: Window::new(setup.first_index, setup.view),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            waiting_since: Instant::now(),
             split: VecDeque::new(),
-            max_items: asked.min(limits.batch_max_items),
-            limits,
+            flights: FuturesUnordered::new(),
+            tickets: BTreeMap::new(),
+            launched: 0,
+            max_items: asked.min(setup.limits.batch_max_items).max(1),
+            limits: setup.limits,
             // One batch is in flight until the first clean answer: were batches to fail, one is in doubt.
-            window: 1,
-            doubts_in_a_row: 0,
+            max_flights: 1,
+            end: None,
+            in_a_hurry: false,
+            is_resolving: false,
+            out: setup.out,
         }
     }
 
-    pub(super) async fn run(mut self) {
-        let mut flights = FuturesUnordered::new();
+    /// Runs to the end. A batch that is on its way then lands in the ledger whether or not anybody
+    /// still listens.
+    pub(super) async fn run(mut self, deadline: Option<Instant>, stopping: CancellationToken) {
+        self.resolve_doubts().await;
+        let out = self.out.clone();
+        let out_of_time = until(deadline);
+        tokio::pin!(out_of_time);
         loop {
-            while flights.len() < self.window
-                && let Some(batch) = self.next_batch()
-            {
-                if !self.progress.begin(batch.iter().map(|item| item.slot)) {
-                    // The ingestion has ended. What is left stays planned: it was not attempted.
-                    self.queue.clear();
-                    self.split.clear();
-                    break;
+            self.launch();
+            if self.is_over() {
+                break;
+            }
+            let partial_at = self.partial_batch_at();
+            tokio::select! {
+                biased;
+                () = &mut out_of_time, if !self.in_a_hurry => self.hurry(Error::new(
+                    Reason::DeadlineExceeded,
+                    "the deadline passed: repeat the call under the same request_id to finish",
+                )),
+                () = stopping.cancelled(), if !self.in_a_hurry => self.hurry(
+                    Error::new(Reason::ServerDraining, "the server is going away: repeat the call under the same request_id")
+                        .retry_after(Duration::from_secs(1)),
+                ),
+                () = out.closed(), if !self.in_a_hurry => {
+                    self.hurry(Error::new(Reason::DeadlineExceeded, "the caller went away"));
                 }
-                flights.push(Arc::clone(&self.flight).fly(batch));
+                Some(landed) = self.flights.next(), if !self.flights.is_empty() => self.land(landed),
+                permit = out.reserve(), if self.window.has_told() => match permit {
+                    Ok(permit) => {
+                        let results = self.window.tell(RESULTS_AN_ANSWER);
+                        permit.send(Answer::Results { results, settled_through: self.window.settled_through() });
+                    }
+                    // Nobody reads: what is told, is told to nobody.
+                    Err(_) => while self.window.has_told() { self.window.tell(RESULTS_AN_ANSWER); },
+                },
+                feed = self.source.next(), if self.wants_more() => self.take(feed).await,
+                () = until(partial_at), if partial_at.is_some() => {}
             }
-            match flights.next().await {
-                Some((batch, outcome)) => self.land(batch, outcome),
-                None => break,
+        }
+        self.close().await;
+        // Nobody waits for these any more; each lands in the ledger by itself.
+        while self.flights.next().await.is_some() {}
+    }
+
+    /// With proven keys: what earlier calls left in doubt is asked for once more, before its items are
+    /// looked at.
+    async fn resolve_doubts(&mut self) {
+        let Some(desk) = self.desk.clone().filter(|desk| desk.proven_keys) else { return };
+        match desk.ingestion.frozen_doubts().await {
+            Ok(doubts) if doubts.is_empty() => {}
+            Ok(doubts) => {
+                self.is_resolving = true;
+                let at_once = self.limits.window;
+                self.flights.push(Box::pin(async move {
+                    let doubts = doubts.into_iter().map(|doubt| desk.resolve(doubt));
+                    futures_util::stream::iter(doubts).for_each_concurrent(at_once, |each| each).await;
+                    Landed::Resolved
+                }));
             }
+            Err(error) => self.stop(error),
         }
     }
 
-    fn next_batch(&mut self) -> Option<Vec<Planned>> {
-        if let Some(batch) = self.split.pop_front() {
-            return Some(batch);
-        }
-        let frame = Batch::frame_overhead(self.flight.default_zone);
-        let sizes = self.queue.iter().map(|item| item.encoded.len());
-        let count = cut(sizes, frame, self.max_items, self.limits.batch_max_bytes);
-        (count > 0).then(|| self.queue.drain(..count).collect())
+    fn is_over(&self) -> bool {
+        let nothing_comes = self.source.is_done() || self.end.is_some();
+        nothing_comes && self.window.is_empty() && (self.flights.is_empty() || self.in_a_hurry)
     }
 
-    fn land(&mut self, mut batch: Vec<Planned>, outcome: Outcome) {
-        let slots: Vec<usize> = batch.iter().map(|item| item.slot).collect();
-        let each = |disposition: fn(Error) -> Disposition, error: Error| {
-            slots.iter().map(move |slot| (*slot, disposition(error.clone())))
+    fn wants_more(&self) -> bool {
+        let room = self.limits.batch_max_items.saturating_mul(self.limits.window + 2).max(2_000);
+        self.end.is_none()
+            && !self.is_resolving
+            && !self.source.is_done()
+            && self.window.len() < room
+            && self.queue_bytes < QUEUE_BYTES
+    }
+
+    async fn take(&mut self, feed: Feed) {
+        match feed {
+            Feed::Items(entries) => self.read(entries).await,
+            Feed::Fault(error) => self.stop(error),
+            Feed::End if self.window.next_index() == self.first_index => {
+                self.stop(Error::invalid_field("items", "at least one item is required"));
+            }
+            Feed::End => {}
+            Feed::Gone => self.hurry(Error::new(Reason::DeadlineExceeded, "the caller went away")),
+        }
+    }
+
+    async fn read(&mut self, entries: Vec<Entry>) {
+        let first = self.window.next_index();
+        let known = match &self.desk {
+            Some(desk) => desk.ingestion.known(first..first + entries.len() as u64).await,
+            None => Ok(Vec::new()),
         };
+        let (known, fault) = known.map_or_else(|error| (Vec::new(), Some(error)), |known| (known, None));
+        let Plan { slots, queue, refused, reused } = self.planner.plan(first, entries, known);
+        slots.into_iter().for_each(|(item_id, slot)| self.window.push(item_id, slot));
+        if let Some(cause) = fault.or(reused) {
+            return self.stop(cause);
+        }
+        if self.queue.is_empty() {
+            self.waiting_since = Instant::now();
+        }
+        self.queue_bytes += queue.iter().map(|item| item.encoded.len()).sum::<usize>();
+        self.queue.extend(queue);
+        if let Some(desk) = self.desk.clone().filter(|_| !refused.is_empty()) {
+            self.flights.push(Box::pin(desk.refuse(refused)));
+        }
+    }
+
+    /// Begins as many batches as may be on their way at once.
+    fn launch(&mut self) {
+        let Some(desk) = self.desk.clone() else { return };
+        while self.end.is_none() && self.tickets.len() < self.max_flights {
+            if !self.has_batch() {
+                break;
+            }
+            let pass = match desk.breaker.pass() {
+                Ok(pass) => pass,
+                Err(cause) => return self.stop(cause),
+            };
+            let most = if matches!(pass, Pass::Probe(_)) { 1 } else { self.max_items };
+            let batch = self.next_batch(&desk, most);
+            let indexes: Vec<u64> = batch.iter().map(|item| item.index).collect();
+            indexes.iter().for_each(|index| self.window.put(*index, Slot::InFlight));
+            self.launched += 1;
+            let ticket = Arc::new(Ticket::default());
+            self.tickets.insert(self.launched, (Arc::clone(&ticket), indexes));
+            self.flights.push(Box::pin(Arc::clone(&desk).fly(self.launched, ticket, batch, pass)));
+        }
+    }
+
+    /// Whether a batch can go now: a full one, or what there is when no more will come soon.
+    fn has_batch(&self) -> bool {
+        !self.split.is_empty()
+            || self.queue.len() >= self.max_items
+            || self.queue_bytes >= self.limits.batch_max_bytes
+            || (!self.queue.is_empty()
+                && (self.source.is_done() || self.waiting_since.elapsed() >= self.limits.batch_max_age))
+    }
+
+    /// When what there is will be sent although it is no full batch.
+    fn partial_batch_at(&self) -> Option<Instant> {
+        let waits = !self.queue.is_empty()
+            && self.end.is_none()
+            && self.tickets.len() < self.max_flights
+            && !self.has_batch();
+        waits.then(|| self.waiting_since + self.limits.batch_max_age)
+    }
+
+    fn next_batch(&mut self, desk: &Desk, most: usize) -> Vec<Planned> {
+        if let Some(mut batch) = self.split.pop_front() {
+            if batch.len() > most {
+                let rest = batch.split_off(most);
+                self.split.push_front(rest);
+            }
+            return batch;
+        }
+        let frame = Batch::frame_overhead(desk.default_zone);
+        let sizes = self.queue.iter().map(|item| item.encoded.len());
+        let count = cut(sizes, frame, most, self.limits.batch_max_bytes);
+        let batch: Vec<Planned> = self.queue.drain(..count).collect();
+        self.queue_bytes -= batch.iter().map(|item| item.encoded.len()).sum::<usize>();
+        self.waiting_since = Instant::now();
+        batch
+    }
+
+    fn land(&mut self, landed: Landed) {
+        match landed {
+            // It was told of when it was called back.
+            Landed::Halted { number } => {
+                self.tickets.remove(&number);
+            }
+            Landed::Resolved => self.is_resolving = false,
+            Landed::Refused { indexes, recorded } => {
+                indexes.into_iter().for_each(|index| self.window.confirm(index));
+                if let Err(error) = recorded {
+                    self.stop(error);
+                }
+            }
+            Landed::Batch { number, batch, outcome, pass } => {
+                self.tickets.remove(&number);
+                self.land_batch(batch, outcome);
+                // Only now may another probe: it must know how this one ended.
+                drop(pass);
+            }
+        }
+    }
+
+    fn land_batch(&mut self, mut batch: Vec<Planned>, outcome: Outcome) {
+        let items = batch.len();
+        if let Some(Desk { breaker, .. }) = self.desk.as_deref() {
+            match &outcome {
+                Outcome::InDoubt { by_refusal, .. } => breaker.doubted(items, *by_refusal),
+                Outcome::Added(_) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Split { .. } => {
+                    breaker.answered();
+                }
+                Outcome::NotApplied(_) => {}
+            }
+        }
         match outcome {
-            Outcome::Added(items) => {
-                self.doubts_in_a_row = 0;
-                self.window = self.limits.window.max(1);
-                self.progress.tell(slots.into_iter().zip(items.into_iter().map(Disposition::Added)));
+            Outcome::Added(added) => {
+                self.max_flights =
+                    if self.max_items == 1 { self.limits.singles_window } else { self.limits.window };
+                for (item, added) in batch.iter().zip(added) {
+                    self.window.put(item.index, Slot::Told(Disposition::Added(added)));
+                }
             }
-            Outcome::Rejected(error) => {
-                // An item's own refusal is a clean answer too.
-                self.doubts_in_a_row = 0;
-                self.progress.tell(each(Disposition::Rejected, error));
-            }
+            Outcome::Rejected(error) => self.tell(&batch, Disposition::Rejected(error)),
             Outcome::InDoubt { error, by_refusal } => {
-                self.progress.tell(each(Disposition::InDoubt, error));
+                self.tell(&batch, Disposition::InDoubt(error));
                 if by_refusal {
                     // One bad item of a batch costs all of it; one by one it costs only itself.
                     self.max_items = 1;
-                    self.doubts_in_a_row = 0;
                 } else {
-                    self.window = 1;
-                    self.doubts_in_a_row += 1;
-                    if self.doubts_in_a_row >= MAX_DOUBTS_IN_A_ROW {
-                        self.progress.end(Error::new(
-                            Reason::DoubtLimitReached,
-                            "the upstream left several batches in a row without an answer: sending has stopped",
-                        ));
-                    }
+                    self.max_flights = 1;
                 }
             }
-            Outcome::Split { too_large, .. } => {
-                if too_large {
-                    self.max_items = self.max_items.min(batch.len() / 2).max(1);
+            Outcome::Split { error, too_large } => {
+                if self.end.is_some() {
+                    let cause = self.end.clone().unwrap_or(error);
+                    return self.tell(&batch, Disposition::NotAttempted(cause));
                 }
-                let back = batch.split_off(batch.len() / 2);
-                self.progress.plan_again(slots.into_iter());
+                if too_large {
+                    self.max_items = self.max_items.min(items / 2).max(1);
+                }
+                for item in &batch {
+                    self.window.put(item.index, Slot::Planned);
+                }
+                let back = batch.split_off(items / 2);
                 self.split.push_front(back);
                 self.split.push_front(batch);
             }
             Outcome::NotApplied(error) | Outcome::Refused(error) => {
-                self.progress.plan_again(slots.into_iter());
-                self.progress.end(error);
+                self.stop(error);
+                if let Some(cause) = self.end.clone() {
+                    self.tell(&batch, Disposition::NotAttempted(cause));
+                }
             }
         }
+    }
+
+    fn tell(&mut self, batch: &[Planned], disposition: Disposition) {
+        for item in batch {
+            self.window.put(item.index, Slot::Told(disposition.clone()));
+        }
+    }
+
+    /// Nothing further begins. What is on its way may land.
+    fn stop(&mut self, cause: Error) {
+        let cause = self.end.get_or_insert(cause).clone();
+        self.queue.clear();
+        self.queue_bytes = 0;
+        self.split.clear();
+        self.window.abandon_planned(&cause);
+        // What still waits for its turn is called back: it was not claimed, and so not attempted.
+        for (_, indexes) in self.tickets.values().filter(|(ticket, _)| ticket.halt()) {
+            for index in indexes {
+                self.window.put(*index, Slot::Told(Disposition::NotAttempted(cause.clone())));
+            }
+        }
+    }
+
+    /// Nothing further begins, and nobody can wait for what is on its way.
+    fn hurry(&mut self, cause: Error) {
+        self.stop(cause);
+        self.in_a_hurry = true;
+        if let Some(cause) = self.end.clone() {
+            self.window.tell_all(&cause);
+        }
+    }
+
+    /// Records how it ended, and tells it.
+    async fn close(&mut self) {
+        let summary = self.window.summary();
+        // A cause that came too late to stop anything ended nothing.
+        let stopped_something = summary.not_attempted + summary.pending > 0 || !self.source.is_whole();
+        let termination = self.end.take().filter(|_| stopped_something || summary.received == 0);
+        if let Some(desk) = &self.desk {
+            let ending = match &termination {
+                None => Ending::Complete,
+                Some(cause) if self.in_a_hurry => Ending::Interrupted(cause.clone()),
+                Some(cause) => Ending::Terminated(cause.clone()),
+            };
+            if let Err(error) = desk.ingestion.end(self.first_index..self.window.next_index(), ending).await {
+                // Safe all the same: without an end it counts as interrupted.
+                tracing::warn!(%error, "the end of an ingestion could not be recorded");
+            }
+        }
+        // The contract's rule for when an answer may be a bare status.
+        let ended = match termination {
+            Some(cause) if !summary.has_told_items() => Err(cause),
+            termination => Ok(End { summary, termination }),
+        };
+        let _ = self.out.send(Answer::End(ended)).await;
     }
 }
 
-impl Flight {
-    /// One batch from claim to record. What it returns is in the ledger already.
-    async fn fly(self: Arc<Self>, batch: Vec<Planned>) -> (Vec<Planned>, Outcome) {
-        let claimed = batch.iter().map(Planned::claimed).collect();
-        let claim = match self.ingestion.claim(claimed, None).await {
-            Ok(claim) => claim,
-            Err(error) => return (batch, Outcome::NotApplied(error)),
-        };
-        let items: Vec<_> = batch.iter().map(|item| &item.encoded).collect();
-        let frozen = Batch::frame(self.default_zone, &items);
-        let outcome = self.deliver(&frozen).await;
-        if !matches!(outcome, Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. }) {
-            self.hub.wrote(self.ctx.workspace.id, &self.campaign);
-        }
-        let outcome = match record(claim, &outcome, batch.len()).await {
-            Ok(()) => outcome,
-            // Never tell what is not on record: a repeat would tell otherwise.
-            Err(error) => Outcome::InDoubt {
-                error: Error::new(Reason::OutcomeUnknown, format!("the outcome was not recorded: {error}"))
-                    .maybe_applied(),
-                by_refusal: false,
-            },
-        };
-        (batch, outcome)
-    }
-
-    /// Sends a frozen batch, and repeats it while it is in doubt and the upstream is known to honour keys:
-    /// the same bytes under the same key cannot add anyone twice then.
-    async fn deliver(&self, frozen: &Batch) -> Outcome {
-        let mut outcome = self.client.add_audience(&self.ctx, &self.campaign, frozen).await;
-        if !self.proven_keys {
-            return outcome;
-        }
-        // The doubt is worth resolving when the caller is gone, too: a repeat of its call finds the answer.
-        let ctx = self.ctx.without_deadline();
-        for attempt in 1..MAX_PROVEN_ATTEMPTS {
-            if !matches!(outcome, Outcome::InDoubt { by_refusal: false, .. }) {
-                break;
-            }
-            tokio::time::sleep(PROVEN_PAUSE * 2_u32.pow(attempt - 1)).await;
-            match self.client.add_audience(&ctx, &self.campaign, frozen).await {
-                settled @ (Outcome::Added(_) | Outcome::Rejected(_)) => outcome = settled,
-                // That this repeat was not applied says nothing about the attempt before it.
-                Outcome::NotApplied(_)
-                | Outcome::Refused(_)
-                | Outcome::Split { .. }
-                | Outcome::InDoubt { .. } => {}
-            }
-        }
-        outcome
-    }
-}
-
-async fn record(claim: Claim, outcome: &Outcome, count: usize) -> Result<(), Error> {
-    match outcome {
-        Outcome::Added(items) => {
-            claim.settle(items.iter().map(|item| Event::Added(Box::new(item.clone()))).collect()).await
-        }
-        Outcome::Rejected(error) => claim.settle(vec![Event::Rejected(error.clone()); count]).await,
-        Outcome::InDoubt { error, .. } => claim.settle(vec![Event::Doubt(error.clone()); count]).await,
-        Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. } => claim.release().await,
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

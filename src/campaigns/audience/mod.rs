@@ -1,26 +1,39 @@
 //! Adding contacts: items in, one true disposition each out, in order.
 //!
-//! [`Audience::add`] takes a whole ingestion at once: it plans (what is invalid, what an earlier call
-//! settled, what is to be sent), then runs the [`engine`](engine), and reports whatever is known when the
-//! engine ends or the caller's time does. The engine is a task of its own: a batch that is on its way lands
-//! in the ledger whether or not anybody still listens.
+//! [`Audience::ingest`] takes items as a stream brings them and tells of each while more come;
+//! [`Audience::add`] is a collector in front of it. Both run the same [`engine`]: it reads (`source`),
+//! decides what each item is (`plan`), cuts batches (`batching`), sends each from permit to record
+//! (`flight`) unless there is too much doubt (`doubt`), and tells in order (`window`). The engine is a task
+//! of its own: a batch that is on its way lands in the ledger whether or not anybody still listens.
 
 mod batching;
+mod doubt;
 mod engine;
+mod flight;
 mod plan;
-mod progress;
+mod source;
+mod window;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{engine::Engine, progress::Progress};
+use self::{
+    doubt::DoubtBreakers,
+    engine::{Engine, Setup},
+    flight::Desk,
+    plan::Planner,
+    source::Source,
+};
+pub use self::{doubt::DoubtLimits, source::Feeder};
 use super::watch::Hub;
 use crate::{
+    clock::Clock,
     context::Context,
     error::{Error, Reason, Violation},
-    ledger::{Fingerprinter, Ledger, Scope},
-    model::{CampaignId, Ingested, IngestionOptions, Item, RequestId, ResultView},
+    ledger::{Fingerprinter, IngestionPage, Ledger, Scope},
+    model::{CampaignId, Ingested, IngestionOptions, Item, ItemResult, RequestId, ResultView, Summary},
     upstream,
 };
 
@@ -40,8 +53,14 @@ pub struct Limits {
     pub batch_max_items: usize,
     /// The most bytes in one upstream call's body. An item that is larger by itself goes alone.
     pub batch_max_bytes: usize,
+    /// The longest time that an item waits for others to fill its batch.
+    pub batch_max_age: Duration,
     /// The most batches in flight, once a clean answer has shown that batches work.
     pub window: usize,
+    /// The same where batches hold one item each: a doubt costs only one, so more may be under way.
+    pub singles_window: usize,
+    /// When doubt stops the sending to a campaign.
+    pub doubt: DoubtLimits,
     /// Whether the upstream is known to honour idempotency keys, so that a batch in doubt may be repeated
     /// with the same bytes and key.
     pub proven_keys: bool,
@@ -49,7 +68,10 @@ pub struct Limits {
 
 /// Adds contacts to campaigns. Cheap to clone.
 #[derive(Clone)]
-pub struct Audience(Arc<Parts>);
+pub struct Audience {
+    parts: Arc<Parts>,
+    breakers: DoubtBreakers,
+}
 
 /// What an [`Audience`] works with.
 pub struct Parts {
@@ -63,23 +85,57 @@ pub struct Parts {
     pub hub: Hub,
     /// How an ingestion is sent.
     pub limits: Limits,
+    /// How late it is.
+    pub clock: Clock,
     /// What must end before the process does.
     pub tracker: TaskTracker,
     /// Says that the drain's time is over: no further batch may start.
     pub stopping: CancellationToken,
 }
 
+/// A running ingestion's answers.
+#[derive(Debug)]
+pub struct Run {
+    /// Its name, given or made up.
+    pub request_id: RequestId,
+    answers: mpsc::Receiver<Answer>,
+}
+
+/// What a running ingestion has to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// What became of items, in order and without a gap but for those that the view leaves out.
+    Results {
+        /// The results, some hundreds at most.
+        results: Vec<ItemResult>,
+        /// Every item with an index below it has been told of.
+        settled_through: u64,
+    },
+    /// The last answer. An error: the one cause that ended the call as a whole, where by it no item was
+    /// added, rejected, left in doubt or on its way; then, and only then, a bare error tells the whole truth.
+    End(Result<End, Error>),
+}
+
+/// The end of an ingestion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// Every item of the stream that was read, counted.
+    pub summary: Summary,
+    /// Why it ended before its last item, where it did.
+    pub termination: Option<Error>,
+}
+
 impl Audience {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self { breakers: DoubtBreakers::new(parts.limits.doubt), parts: Arc::new(parts) }
     }
 
-    /// Adds these items, and says of each what became of it.
+    /// Adds these items, and says of each what became of it. A settled item that came back changed is
+    /// found before anything is sent.
     ///
     /// # Errors
-    /// The one cause that ended the call as a whole, if by it no item was added, rejected, left in doubt or
-    /// on its way: then, and only then, a bare error tells the whole truth.
+    /// As [`Answer::End`]'s, and those of [`Audience::ingest`].
     pub async fn add(
         &self,
         ctx: Context,
@@ -90,66 +146,115 @@ impl Audience {
         if entries.is_empty() {
             return Err(Error::invalid_field("items", "at least one item is required"));
         }
-        let request_id = options.request_id.clone().unwrap_or_else(RequestId::random);
-        if options.validate_only {
-            let progress = plan::validate(entries, &options);
-            return conclude(&progress, request_id, options.result_view);
+        let mut run = self.start(ctx, campaign, options, Source::whole(entries)).await?;
+        let mut results = Vec::new();
+        loop {
+            match run.next().await {
+                Some(Answer::Results { results: more, .. }) if results.is_empty() => results = more,
+                Some(Answer::Results { results: more, .. }) => results.extend(more),
+                Some(Answer::End(ended)) => {
+                    let End { summary, termination } = ended?;
+                    return Ok(Ingested { request_id: run.request_id, summary, results, termination });
+                }
+                None => return Err(broke_off()),
+            }
         }
+    }
 
-        let scope =
-            Scope { workspace: ctx.workspace.id, campaign: campaign.clone(), request_id: request_id.clone() };
-        let ingestion = self.0.ledger.open(scope, ctx.deadline).await?;
-        let (progress, queue) = plan::plan(entries, &options, &self.0.fingerprinter, &ingestion).await?;
-        let progress = Arc::new(progress);
+    /// Begins an ingestion whose items the [`Feeder`] brings. When the [`Run`] is dropped nothing further
+    /// is sent.
+    ///
+    /// # Errors
+    /// `RequestIdInUse`, `LedgerUnavailable`: nothing was begun.
+    pub async fn ingest(
+        &self,
+        ctx: Context,
+        campaign: CampaignId,
+        options: IngestionOptions,
+    ) -> Result<(Feeder, Run), Error> {
+        let (feeder, source) = Source::stream();
+        Ok((feeder, self.start(ctx, campaign, options, source).await?))
+    }
 
-        // From here on the caller may hang up at any moment: what is on its way then lands in the
-        // ledger, and nothing further starts.
-        let _ends_with_caller = EndOnDrop(Arc::clone(&progress));
+    /// What became of an ingestion's items from this index on, as far as it is known.
+    ///
+    /// # Errors
+    /// `IngestionNotFound`, `LedgerUnavailable`.
+    pub async fn ingestion(
+        &self,
+        scope: &Scope,
+        from: u64,
+        limit: usize,
+        view: ResultView,
+    ) -> Result<IngestionPage, Error> {
+        let page = self.parts.ledger.read(scope, from, limit, view).await?;
+        page.ok_or_else(|| {
+            Error::new(
+                Reason::IngestionNotFound,
+                "no ingestion with this request_id is known in this campaign and workspace: it never sent \
+                 anything, or its retention is over",
+            )
+            .with("request_id", scope.request_id.as_str())
+        })
+    }
+
+    async fn start(
+        &self,
+        ctx: Context,
+        campaign: CampaignId,
+        options: IngestionOptions,
+        source: Source,
+    ) -> Result<Run, Error> {
+        let parts = &self.parts;
         let deadline = ctx.deadline;
-        let engine =
-            Engine::new(&self.0, ctx, campaign, options.clone(), ingestion, Arc::clone(&progress), queue);
-        let mut running = self.0.tracker.spawn(engine.run());
-        tokio::select! {
-            ended = &mut running => if ended.is_err() {
-                progress.end(Error::new(Reason::Internal, "the ingestion broke off: repeat it under the same request_id"));
-            },
-            () = until(deadline) => progress.end(Error::new(
-                Reason::DeadlineExceeded,
-                "the deadline passed: repeat the call under the same request_id to finish",
-            )),
-            () = self.0.stopping.cancelled() => progress.end(
-                Error::new(Reason::ServerDraining, "the server is going away: repeat the call under the same request_id")
-                    .retry_after(std::time::Duration::from_secs(1)),
-            ),
+        let request_id = options.request_id.clone().unwrap_or_else(RequestId::random);
+        let planner = Planner::new(parts.fingerprinter.clone(), &options);
+        let mut desk = None;
+        if !options.validate_only {
+            let workspace = ctx.workspace.id;
+            let scope = Scope { workspace, campaign: campaign.clone(), request_id: request_id.clone() };
+            let ingestion = parts.ledger.open(scope, deadline).await?;
+            let unresolved = parts.ledger.doubts(workspace, &campaign).await?;
+            let breaker = self.breakers.join(workspace, &campaign, unresolved);
+            desk = Some(Arc::new(Desk {
+                ctx,
+                campaign,
+                default_zone: options.default_zone,
+                ingestion,
+                breaker,
+                client: parts.client.clone(),
+                hub: parts.hub.clone(),
+                clock: parts.clock,
+                proven_keys: parts.limits.proven_keys,
+            }));
         }
-        conclude(&progress, request_id, options.result_view)
+        let (out, answers) = mpsc::channel(2);
+        let engine = Engine::new(Setup {
+            desk,
+            source,
+            planner,
+            limits: parts.limits,
+            max_batch_size: options.max_batch_size,
+            first_index: options.first_index,
+            view: options.result_view,
+            out,
+        });
+        parts.tracker.spawn(engine.run(deadline, parts.stopping.clone()));
+        Ok(Run { request_id, answers })
     }
 }
 
-/// The contract's rule for when an answer may be a bare status.
-fn conclude(progress: &Progress, request_id: RequestId, view: ResultView) -> Result<Ingested, Error> {
-    let ingested = progress.report(request_id, view);
-    match &ingested.termination {
-        Some(cause) if !ingested.summary.has_told_items() => Err(cause.clone()),
-        _ => Ok(ingested),
+impl Run {
+    /// The next answer; `None` after the last.
+    pub async fn next(&mut self) -> Option<Answer> {
+        self.answers.recv().await
     }
 }
 
-async fn until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Ends an ingestion when its caller's handler is dropped.
-struct EndOnDrop(Arc<Progress>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        // Nobody reads it; it only keeps the engine from starting another batch.
-        self.0.end(Error::new(Reason::DeadlineExceeded, "the caller went away"));
-    }
+/// An ingestion that ended without its last answer: its task is no more.
+pub fn broke_off() -> Error {
+    Error::new(Reason::Internal, "the ingestion broke off: repeat it under the same request_id")
+        .maybe_applied()
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 //! Before anything is sent: what is invalid, what an earlier call settled, and what is to be sent.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
-use super::{
-    Entry,
-    progress::{Progress, Slot},
-};
+use super::{Entry, window::Slot};
 use crate::{
     error::{Error, Reason, Violation},
-    ledger::{ClaimedItem, Fingerprint, Fingerprinter, Ingestion, KnownState, State},
+    ledger::{Fingerprint, Fingerprinter, Known, KnownState, Refused, State},
     model::{Disposition, IngestionOptions, Item, Recipient},
     upstream::EncodedItem,
 };
@@ -16,116 +13,97 @@ use crate::{
 /// An item that is to be sent.
 #[derive(Debug)]
 pub(super) struct Planned {
-    /// Its place in this call.
-    pub(super) slot: usize,
     /// Its place in the ingestion.
     pub(super) index: u64,
-    pub(super) fingerprint: Fingerprint,
     pub(super) item_id: String,
+    pub(super) fingerprint: Fingerprint,
     pub(super) encoded: EncodedItem,
 }
 
-impl Planned {
-    /// As the ledger knows it.
-    pub(super) fn claimed(&self) -> ClaimedItem {
-        ClaimedItem { index: self.index, fingerprint: self.fingerprint, item_id: self.item_id.clone() }
-    }
+/// What is to become of some items that were read together.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Where each stands, in order, under its caller's name for it.
+    pub(super) slots: Vec<(String, Slot)>,
+    pub(super) queue: Vec<Planned>,
+    pub(super) refused: Vec<Refused>,
+    /// A settled item came back changed: the ingestion ends, and nothing of these items is sent.
+    pub(super) reused: Option<Error>,
 }
 
-/// Checks every item and plans nothing.
-pub(super) fn validate(entries: Vec<Entry>, options: &IngestionOptions) -> Progress {
-    let mut recipients = Recipients::new(options);
-    let verdict = |item: Result<Item, Vec<Violation>>| match item.and_then(|item| recipients.admit(item)) {
-        Ok(_) => Slot::Told(Disposition::Valid),
-        Err(violations) => Slot::Told(Disposition::Invalid(Error::invalid(violations))),
-    };
-    let mut verdict = verdict;
-    let slots = entries.into_iter().map(|entry| (entry.item_id, verdict(entry.item))).collect();
-    Progress::new(options.first_index, slots)
+/// Decides for each item, in order.
+pub(super) struct Planner {
+    fingerprinter: Fingerprinter,
+    /// The recipients that the stream has had, where the caller wants none twice: by their digests, so
+    /// that a million of them take little room.
+    recipients: Option<HashSet<Fingerprint>>,
+    validate_only: bool,
 }
 
-/// Decides for every item, against what the ledger remembers of this request id. If an item that is
-/// settled came back changed, the ingestion ends here: nothing of this call is sent.
-pub(super) async fn plan(
-    entries: Vec<Entry>,
-    options: &IngestionOptions,
-    fingerprinter: &Fingerprinter,
-    ingestion: &Ingestion,
-) -> Result<(Progress, VecDeque<Planned>), Error> {
-    let range = options.first_index..options.first_index.saturating_add(entries.len() as u64);
-    let known = ingestion.known(range).await?;
-    let settled = |index: u64| {
-        let at = known.binary_search_by_key(&index, |known| known.index).ok()?;
-        match &known[at].state {
-            KnownState::Settled(state) => Some((known[at].fingerprint?, state.clone())),
-            KnownState::Invalid => None,
+impl Planner {
+    pub(super) fn new(fingerprinter: Fingerprinter, options: &IngestionOptions) -> Self {
+        Self {
+            fingerprinter,
+            recipients: options.reject_duplicate_recipients.then(HashSet::new),
+            validate_only: options.validate_only,
         }
-    };
-    let mut recipients = Recipients::new(options);
-    let mut queue = VecDeque::with_capacity(entries.len());
-    let mut slots = Vec::with_capacity(entries.len());
-    let mut reused = None;
-    for (slot, entry) in entries.into_iter().enumerate() {
-        let index = options.first_index + slot as u64;
-        let fingerprint = entry.item.as_ref().ok().map(|item| fingerprinter.of(item));
-        let state = match (settled(index), entry.item) {
-            (Some((known, state)), item) if Some(known) == fingerprint => {
-                // A settled item's recipient still counts for those that follow.
-                let _ = item.map(|item| recipients.admit(item));
-                Slot::Replayed(replay(state))
+    }
+
+    /// Decides for items of which the first has this index, against what the ledger remembers of them
+    /// (in order).
+    pub(super) fn plan(&mut self, first_index: u64, entries: Vec<Entry>, known: Vec<Known>) -> Plan {
+        let mut known = known.into_iter().peekable();
+        let mut plan = Plan { slots: Vec::with_capacity(entries.len()), ..Plan::default() };
+        for (index, entry) in (first_index..).zip(entries) {
+            let remembered = known.next_if(|known| known.index == index);
+            let slot = self.decide(index, &entry.item_id, entry.item, remembered, &mut plan);
+            plan.slots.push((entry.item_id, slot));
+        }
+        plan
+    }
+
+    fn decide(
+        &mut self,
+        index: u64,
+        item_id: &str,
+        item: Result<Item, Vec<Violation>>,
+        remembered: Option<Known>,
+        plan: &mut Plan,
+    ) -> Slot {
+        let fingerprint = match &item {
+            Ok(item) if !self.validate_only => Some(self.fingerprinter.of(item)),
+            _ => None,
+        };
+        if let Some(Known { state: KnownState::Settled(state), fingerprint: settled, .. }) = remembered {
+            if settled.is_none() || settled != fingerprint {
+                plan.reused.get_or_insert_with(|| reused(index));
+                return Slot::Planned;
             }
-            (Some(_), _) => {
-                reused.get_or_insert(index);
+            // A settled item's recipient still counts for those that follow.
+            let _ = item.map(|item| self.admit(item));
+            return Slot::Replayed(replay(state));
+        }
+        match (item.and_then(|item| self.admit(item)), fingerprint) {
+            (Err(violations), _) => {
+                let error = Error::invalid(violations);
+                if self.validate_only {
+                    return Slot::Told(Disposition::Invalid(error));
+                }
+                plan.refused.push(Refused { index, item_id: item_id.to_owned(), error: error.clone() });
+                Slot::Refused(error)
+            }
+            (Ok(item), Some(fingerprint)) => {
+                let encoded = EncodedItem::new(&item);
+                plan.queue.push(Planned { index, item_id: item_id.to_owned(), fingerprint, encoded });
                 Slot::Planned
             }
-            (None, item) => match (item.and_then(|item| recipients.admit(item)), fingerprint) {
-                (Ok(item), Some(fingerprint)) => {
-                    let encoded = EncodedItem::new(&item);
-                    let item_id = entry.item_id.clone();
-                    queue.push_back(Planned { slot, index, fingerprint, item_id, encoded });
-                    Slot::Planned
-                }
-                (Ok(_), None) => Slot::Planned,
-                (Err(violations), _) => Slot::Told(Disposition::Invalid(Error::invalid(violations))),
-            },
-        };
-        slots.push((entry.item_id, state));
-    }
-    let progress = Progress::new(options.first_index, slots);
-    if let Some(index) = reused {
-        progress.end(
-            Error::new(
-                Reason::RequestIdReused,
-                "this request_id came before with another item in this place: use a new request_id for other items",
-            )
-            .with("index", index.to_string()),
-        );
-    }
-    Ok((progress, queue))
-}
-
-/// What a settled state is to the caller.
-fn replay(state: State) -> Disposition {
-    match state {
-        State::Added(item) => Disposition::Added(*item),
-        State::Rejected(error) => Disposition::Rejected(error),
-        State::InDoubt(error) => Disposition::InDoubt(error),
-        // Not settled, and so never asked for here.
-        State::InFlight => Disposition::Pending,
-    }
-}
-
-/// The recipients that the stream has had, where the caller wants none twice.
-struct Recipients(Option<HashSet<Recipient>>);
-
-impl Recipients {
-    fn new(options: &IngestionOptions) -> Self {
-        Self(options.reject_duplicate_recipients.then(HashSet::new))
+            (Ok(_), None) => Slot::Told(Disposition::Valid),
+        }
     }
 
     fn admit(&mut self, item: Item) -> Result<Item, Vec<Violation>> {
-        let Some(seen) = &mut self.0 else { return Ok(item) };
-        if seen.insert(item.recipient.clone()) {
+        let Some(seen) = &mut self.recipients else { return Ok(item) };
+        if seen.insert(self.fingerprinter.of_recipient(&item.recipient)) {
             return Ok(item);
         }
         let field = match item.recipient {
@@ -134,5 +112,24 @@ impl Recipients {
         };
         let message = "an earlier item of this stream has the same recipient";
         Err(vec![Violation::new(field, Reason::DuplicateRecipient, message)])
+    }
+}
+
+fn reused(index: u64) -> Error {
+    Error::new(
+        Reason::RequestIdReused,
+        "this request_id came before with another item in this place: use a new request_id for other items",
+    )
+    .with("index", index.to_string())
+}
+
+/// What a settled state is to the caller.
+fn replay(state: State) -> Disposition {
+    match state {
+        State::Added(item) => Disposition::Added(*item),
+        State::Rejected(error) => Disposition::Rejected(error),
+        State::InDoubt(error) => Disposition::InDoubt(error),
+        // Not settled, and so never remembered as such.
+        State::InFlight => Disposition::Pending,
     }
 }

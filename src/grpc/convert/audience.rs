@@ -7,14 +7,15 @@ use prost::Message as _;
 
 use super::{
     custom_fields,
-    fields::{at_most, invalid, known, not_negative},
+    fields::{at_most, campaign_id, invalid, known, not_negative},
+    messages::page_size,
 };
 use crate::{
-    error::{Reason, Violation},
+    error::{Error, Reason, Violation},
     grpc::bounds::cut_owned,
     model::{
-        IngestionOptions, Item, LocalTimePolicy, MAX_ID_BYTES, Moment, Personal, Recipient, RequestId,
-        ResultView, Schedule, ScheduleFault, zone,
+        CampaignId, IngestionOptions, Item, LocalTimePolicy, MAX_ID_BYTES, Moment, Personal, Recipient,
+        RequestId, ResultView, Schedule, ScheduleFault, zone,
     },
     pb,
 };
@@ -58,16 +59,51 @@ pub fn options(options: Option<pb::AudienceOptions>) -> Result<IngestionOptions,
             pb::LocalTimePolicy::Earlier => LocalTimePolicy::Earlier,
             pb::LocalTimePolicy::Later => LocalTimePolicy::Later,
         },
-        result_view: match view.unwrap_or_default() {
-            pb::ResultView::Unspecified | pb::ResultView::All => ResultView::All,
-            pb::ResultView::Failures => ResultView::Failures,
-            pb::ResultView::Summary => ResultView::Summary,
-        },
+        result_view: result_view(view.unwrap_or_default()),
         max_batch_size: max_batch_size.filter(|size| *size > 0),
         validate_only: options.validate_only,
         first_index: first_index.unwrap_or_default(),
         reject_duplicate_recipients: options.reject_duplicate_recipients,
     })
+}
+
+fn result_view(view: pb::ResultView) -> ResultView {
+    match view {
+        pb::ResultView::Unspecified | pb::ResultView::All => ResultView::All,
+        pb::ResultView::Failures => ResultView::Failures,
+        pb::ResultView::Summary => ResultView::Summary,
+    }
+}
+
+/// The contract's `GetIngestionRequest`, checked but for its token, which only its key can open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IngestionRequest {
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// Which ingestion.
+    pub request_id: RequestId,
+    /// How many results to return at most: 1 to 1,000.
+    pub page_size: u32,
+    /// Where to go on; empty: from the first page.
+    pub page_token: String,
+    /// Which results.
+    pub view: ResultView,
+}
+
+/// A `GetIngestion`.
+pub fn get_ingestion(request: pb::GetIngestionRequest) -> Result<IngestionRequest, Error> {
+    let mut wrong = Vec::new();
+    let campaign = campaign_id(request.campaign_id, &mut wrong);
+    let request_id = RequestId::parse(&request.request_id);
+    let request_id = request_id.map_err(|fault| wrong.push(invalid("request_id", fault.message()))).ok();
+    let page_size = page_size(request.page_size, &mut wrong);
+    let view = known("result_view", request.result_view, &mut wrong).map(result_view);
+    match (campaign, request_id, page_size, view) {
+        (Some(campaign), Some(request_id), Some(page_size), Some(view)) => {
+            Ok(IngestionRequest { campaign, request_id, page_size, page_token: request.page_token, view })
+        }
+        _ => Err(Error::invalid(wrong)),
+    }
 }
 
 fn default_zone(name: &str, wrong: &mut Vec<Violation>) -> Option<Tz> {

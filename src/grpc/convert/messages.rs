@@ -64,7 +64,7 @@ fn ids(
     }
 }
 
-fn page_size(size: i32, wrong: &mut Vec<Violation>) -> Option<u32> {
+pub(super) fn page_size(size: i32, wrong: &mut Vec<Violation>) -> Option<u32> {
     not_negative("page_size", size, wrong).map(|size: u32| match size {
         0 => DEFAULT_PAGE_SIZE,
         size => size.min(MAX_PAGE_SIZE),

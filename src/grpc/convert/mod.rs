@@ -14,7 +14,7 @@ pub mod parse {
     //! The contract's types to the domain's. A violation names a path and a rule, never a value.
 
     pub use super::{
-        audience::{item, options},
+        audience::{get_ingestion, item, options},
         fields::{campaign_id, message_id},
         messages::{ListRequest, cancel_message, get_message, list_messages},
         watch::watch,

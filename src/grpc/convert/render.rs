@@ -13,9 +13,10 @@ use crate::{
         bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut},
         status::{entry, retry_delay, told_reason},
     },
+    ledger::IngestionPage,
     model::{
-        AddedItem, CampaignId, Disposition, Ingested, ItemResult, JsonObject, Message, MessageChange,
-        ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
+        AddedItem, CampaignId, Disposition, Ingested, IngestionState, ItemResult, JsonObject, Message,
+        MessageChange, ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
     },
     pb,
 };
@@ -119,6 +120,22 @@ pub fn ingested(ingested: Ingested) -> pb::AddAudienceResponse {
         summary: Some(summary(ingested.summary)),
         results: ingested.results.into_iter().map(item_result).collect(),
         termination: ingested.termination.as_ref().map(failure),
+    }
+}
+
+/// A page of an ingestion's results.
+pub fn ingestion(page: IngestionPage, next_page_token: String) -> pb::GetIngestionResponse {
+    pb::GetIngestionResponse {
+        state: match page.state {
+            IngestionState::Running => pb::IngestionState::Running,
+            IngestionState::Ended => pb::IngestionState::Ended,
+            IngestionState::Interrupted => pb::IngestionState::Interrupted,
+        }
+        .into(),
+        summary: Some(summary(page.summary)),
+        results: page.results.into_iter().map(item_result).collect(),
+        next_page_token,
+        expire_time: Some(timestamp(page.expire_time)),
     }
 }
 
@@ -244,6 +261,6 @@ fn double(number: &serde_json::Number) -> Kind {
 }
 
 /// The contract's numbers are signed; no count comes near the difference.
-fn count(number: u64) -> i64 {
+pub fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
