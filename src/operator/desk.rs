@@ -27,13 +27,21 @@ pub(super) struct Desk {
     ledger: Ledger,
     /// The operator's user, as the system knows it: what goes on record beside the name that they give.
     uid: Option<u32>,
+    /// Whether the ledger is a server's, and so has its settings.
+    is_servers: bool,
     /// The messages on record of one campaign, read once in a conversation.
     named: Option<((WorkspaceId, CampaignId), HashSet<MessageId>)>,
 }
 
 impl Desk {
-    pub(super) fn new(ledger: Ledger, uid: Option<u32>) -> Self {
-        Self { ledger, uid, named: None }
+    /// At a server's ledger, for the operator at the other end of a socket.
+    pub(super) fn of_server(ledger: Ledger, uid: Option<u32>) -> Self {
+        Self { ledger, uid, is_servers: true, named: None }
+    }
+
+    /// At a ledger that the operator's own process has opened.
+    pub(super) fn of_operator(ledger: Ledger, uid: Option<u32>) -> Self {
+        Self { ledger, uid, is_servers: false, named: None }
     }
 
     /// The answer, or what to say to the operator instead.
@@ -93,7 +101,7 @@ impl Desk {
             }
             .to_owned(),
             create_time: shown.create_time,
-            expire_time: shown.expire_time,
+            expire_time: self.is_servers.then_some(shown.expire_time),
             summary: Counts {
                 received: shown.summary.received,
                 added: shown.summary.added,

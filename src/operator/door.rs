@@ -65,7 +65,7 @@ impl Door {
     pub fn to_ledger(ledger: Ledger) -> Self {
         // Both ends of a pair are this process: so the system says whose it is.
         let uid = UnixStream::pair().and_then(|(own, _)| own.peer_cred()).ok().map(|own| own.uid());
-        Self(Behind::Ledger(Box::new(Desk::new(ledger, uid))))
+        Self(Behind::Ledger(Box::new(Desk::of_operator(ledger, uid))))
     }
 
     /// Asks, and waits for the answer, which is of the type that the request names.

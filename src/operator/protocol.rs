@@ -141,8 +141,9 @@ pub struct Shown {
     pub state: String,
     /// When it was first seen.
     pub create_time: DateTime<Utc>,
-    /// When it will be forgotten, if it is not used again.
-    pub expire_time: DateTime<Utc>,
+    /// When it will be forgotten, if it is not used again. Only a server knows how long it remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_time: Option<DateTime<Utc>>,
     /// All its items, counted by what became of them.
     pub summary: Counts,
     /// Those asked for, in order.

@@ -109,7 +109,7 @@ impl OperatorSocket {
             };
             // With no place free the connection just ends; its operator may come again.
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let desk = Desk::new(ledger.clone(), stream.peer_cred().ok().map(|peer| peer.uid()));
+            let desk = Desk::of_server(ledger.clone(), stream.peer_cred().ok().map(|peer| peer.uid()));
             let stopping = stopping.clone();
             conversations.spawn(async move {
                 converse(stream, desk, &stopping).await;

@@ -22,18 +22,20 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-An item is in doubt when it was sent and no trustworthy answer came back: its contact may have been messaged,
-or not. It is never sent again by itself. Look at the upstream (`show --candidates`), decide, and put it on
-record:
+An item is in doubt when it was sent and no trustworthy answer came back: its contact may have been \
+messaged, or not. It is never sent again by itself. Look at the upstream (show --candidates), decide, and \
+put it on record:
 
   blubash-grpc ledger list
-  blubash-grpc ledger show --campaign camp-1 --request-id import-7 --candidates --api-key-file key
+  blubash-grpc ledger show --campaign camp-1 --request-id import-7 \\
+    --candidates --api-key-file key
   blubash-grpc ledger resolve --campaign camp-1 --request-id import-7 --index 41 --rejected \\
     --note 'no message of that minute in the BluBash console'
 
-The commands ask the running server over its socket; with no server running they open the ledger's file, for
-which they need its secret too. Give --ledger, --secret-file and --operator-socket as for serve, and run as
-the user that runs it. Data goes to stdout, all else to stderr.";
+The commands ask the running server over its socket; with no server running they open the ledger's file, \
+for which they need its secret too. Give --ledger, --secret-file and --operator-socket as for serve, and run \
+as the user that runs it. Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 could not, 2 wrong \
+usage.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

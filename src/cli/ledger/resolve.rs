@@ -13,11 +13,11 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Example: blubash-grpc ledger resolve --campaign camp-1 --request-id import-7 --index 41 \\
-           --added 0b5e3c52-5d3f-4c39-9d0e-0f4f5f4d6a11 --note 'found in the console, same number'
+           --added 0b5e3c52-5d3f-4c39-9d0e-0f4f5f4d6a11 --note 'seen in the console'
 
-The word is final: it is kept with who said it, when, and the note, and a repeat under the same request_id
-answers by it. Neither of the two sends anything. Who is rejected and should still be messaged goes into a new
-call under a new request_id. Write nothing about the contact into the note: it is kept.";
+The word is final: it is kept with who said it, when, and the note, and a repeat under the same request_id \
+answers by it. Nothing is sent by it. Who is rejected and should still be messaged goes into a new call, \
+under a new request_id. Write nothing about the contact into the note: it is kept.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

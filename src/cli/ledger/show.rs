@@ -19,9 +19,9 @@ use crate::{
 const AFTER_HELP: &str = "\
 Example: blubash-grpc ledger show --campaign camp-1 --request-id import-7 --in-doubt
 
-Candidates are messages of the campaign that no record of this ledger names, created from 2 minutes before a
-listed item's claim to 15 minutes after it (all of them where the upstream tells no time). Whether one of them
-is the item's is yours to find out: this command only shows.";
+Candidates are messages of the campaign that no record of this ledger names, created from 2 minutes before a \
+listed item's claim to 15 minutes after it (all of them where the upstream tells no time). Whether one of \
+them is the item's is yours to find out: this command only shows.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -164,14 +164,14 @@ fn text(view: &View) -> String {
     let View { of, shown, candidates } = view;
     let counts = shown.summary;
     let mut text = format!(
-        "workspace   {}\ncampaign    {}\nrequest_id  {}\nstate       {}, first used {}, remembered until {}\n\
+        "workspace   {}\ncampaign    {}\nrequest_id  {}\nstate       {}, first used {}{}\n\
          items       {} received: {} added, {} rejected, {} in doubt, {} pending, {} invalid, {} not attempted\n\n",
         of.workspace,
         of.campaign,
         of.request_id,
         shown.state,
         time(shown.create_time),
-        time(shown.expire_time),
+        shown.expire_time.map(|end| format!(", remembered until {}", time(end))).unwrap_or_default(),
         counts.received,
         counts.added,
         counts.rejected,
