@@ -19,13 +19,14 @@ mod tables;
 mod types;
 mod uses;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use ingestion::{Claim, Ingestion};
 pub use state::{Event, Forbidden, State};
+pub use store::OpenFault;
 pub use types::{
     Audit, ClaimedItem, DoubtCursor, DoubtPage, Doubted, Ending, Frozen, FrozenDoubt, IngestionPage, Known,
     KnownState, Refused, Scope, Shown, ShownItem, ShownState, Verdict,
@@ -65,6 +66,42 @@ impl Ledger {
     /// A ledger that lives and dies with this process.
     pub fn in_memory(config: Config, clock: Clock) -> Self {
         Self(Arc::new(Store::in_memory(config, clock)))
+    }
+
+    /// Opens the ledger in this file, which is made if nothing is there (mode 0600, its folder 0700). One process at a
+    /// time may have it open. What a former process left on its way is in doubt from here on.
+    ///
+    /// `sealing_key`: 32 secret bytes that serve nothing else; without them nobody can read the file.
+    ///
+    /// # Errors
+    /// [`OpenFault`], which says what to do. What exists is never replaced.
+    pub fn in_file(
+        path: &Path,
+        sealing_key: &[u8; 32],
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, OpenFault> {
+        Store::in_file(path, sealing_key, config, clock).map(|store| Self(Arc::new(store)))
+    }
+
+    /// The same ledger over any storage that redb can use (an empty one becomes a ledger), written by whoever asks
+    /// and not by a thread: for simulations, which need every run of a seed to be the same.
+    ///
+    /// # Errors
+    /// As for [`Ledger::in_file`].
+    pub fn on_disk(
+        disk: impl redb::StorageBackend,
+        sealing_key: &[u8; 32],
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, OpenFault> {
+        Store::on_disk(disk, sealing_key, config, clock).map(|store| Self(Arc::new(store)))
+    }
+
+    /// Brings to the disk what is not there yet, and closes the file, so that the next process can open it. Every use
+    /// must have ended: what comes later is refused. May be called again.
+    pub async fn close(&self) {
+        self.0.close().await;
     }
 
     /// Takes exclusive use of a request id. Waits a little (never past `deadline`) while another call has it.

@@ -1,9 +1,31 @@
+//! What the ledger promises, over every store that must keep it.
 #![allow(clippy::unwrap_used)]
 
-use super::{uses::PATIENCE, *};
-use crate::model::{AddedItem, RequestId};
+mod claims;
+mod codec;
+mod crash;
+#[path = "../../tests/support/disk.rs"]
+mod disk;
+mod failing;
+mod files;
+mod flips;
+mod frozen;
+mod model;
+mod operator;
+mod reading;
+mod retention;
+
+use disk::SimDisk;
+
+use super::*;
+use crate::model::{AddedItem, Disposition, ItemResult, RequestId};
 
 const F: Fingerprint = [7; 16];
+const KEY: [u8; 32] = [3; 32];
+
+fn clock() -> Clock {
+    Clock::anchored("2026-03-11T09:00:00Z".parse().unwrap())
+}
 
 fn scope(name: &str) -> Scope {
     Scope {
@@ -13,136 +35,70 @@ fn scope(name: &str) -> Scope {
     }
 }
 
-fn added(id: &str) -> Event {
-    let message_id = MessageId::parse(id).unwrap();
-    Event::Added(Box::new(AddedItem { message_id, contact_id: "c".into(), schedule: None }))
-}
-
-fn memory(config: Config) -> Ledger {
-    Ledger::in_memory(config, Clock::anchored("2026-03-11T09:00:00Z".parse().unwrap()))
-}
-
-fn item(index: u64, fingerprint: Fingerprint) -> ClaimedItem {
-    ClaimedItem { index, fingerprint, item_id: format!("item-{index}") }
-}
-
-async fn take(ingestion: &Arc<Ingestion>, indexes: &[u64]) -> Result<Claim, Error> {
-    ingestion.claim(indexes.iter().map(|index| item(*index, F)).collect(), None).await
-}
-
-async fn settled(ingestion: &Arc<Ingestion>, index: u64) -> Option<(Fingerprint, State)> {
-    let known = ingestion.known(index..index + 1).await.unwrap().pop()?;
-    match known.state {
-        KnownState::Settled(state) => Some((known.fingerprint.unwrap(), state)),
-        KnownState::Invalid => None,
-    }
+/// Runs a test over the store in memory, and over the one on a disk.
+async fn over_both(config: Config, test: impl AsyncFn(Ledger)) {
+    test(Ledger::in_memory(config, clock())).await;
+    test(Ledger::on_disk(SimDisk::new(), &KEY, config, clock()).unwrap()).await;
 }
 
 async fn open(ledger: &Ledger, name: &str) -> Arc<Ingestion> {
     ledger.open(scope(name), None).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_settled_item_is_remembered_and_cannot_be_claimed_again() {
-    let ledger = memory(Config::default());
-    let ingestion = open(&ledger, "r").await;
-    let claim = take(&ingestion, &[0, 3]).await.unwrap();
-    assert!(settled(&ingestion, 0).await.is_none(), "in flight is not settled");
-    claim
-        .settle(vec![added("m0"), Event::Rejected(Error::new(Reason::IdentifierInvalid, "no"))])
-        .await
-        .unwrap();
-    drop(ingestion);
-
-    let again = open(&ledger, "r").await;
-    assert!(
-        matches!(settled(&again, 0).await, Some((F, State::Added(item))) if item.message_id.as_str() == "m0")
-    );
-    assert!(matches!(settled(&again, 3).await, Some((_, State::Rejected(_)))));
-    assert_eq!(take(&again, &[1, 3]).await.unwrap_err().reason(), Reason::Internal);
-    assert!(take(&again, &[1]).await.is_ok(), "a refused claim claims nothing");
+fn item(index: u64) -> ClaimedItem {
+    ClaimedItem { index, fingerprint: F, item_id: format!("item-{index}") }
 }
 
-#[tokio::test]
-async fn a_claim_that_is_dropped_leaves_its_items_in_doubt() {
-    let ledger = memory(Config::default());
-    let ingestion = open(&ledger, "r").await;
-    drop(take(&ingestion, &[0]).await.unwrap());
-    let Some((_, State::InDoubt(error))) = settled(&ingestion, 0).await else { panic!("not in doubt") };
-    assert_eq!(error.reason(), Reason::OutcomeUnknown);
-    assert!(take(&ingestion, &[0]).await.is_err());
+async fn claim(ingestion: &Arc<Ingestion>, indexes: &[u64]) -> Result<Claim, Error> {
+    ingestion.claim(indexes.iter().copied().map(item).collect(), None).await
 }
 
-#[tokio::test]
-async fn a_released_item_may_be_claimed_again_with_other_content() {
-    let ledger = memory(Config::default());
-    let ingestion = open(&ledger, "r").await;
-    take(&ingestion, &[0]).await.unwrap().release().await.unwrap();
-    assert!(ingestion.claim(vec![item(0, [8; 16])], None).await.is_ok());
+fn refused(index: u64) -> Refused {
+    let error = Error::invalid_field("name", "is too long");
+    Refused { index, item_id: format!("item-{index}"), error }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_second_call_waits_for_the_first_and_for_its_batches_and_is_then_turned_away() {
-    let ledger = memory(Config::default());
-    let first = open(&ledger, "r").await;
-    let claim = take(&first, &[0]).await.unwrap();
-    drop(first);
-
-    let began = Instant::now();
-    let turned_away = ledger.open(scope("r"), None).await.unwrap_err();
-    assert_eq!(turned_away.reason(), Reason::RequestIdInUse);
-    assert_eq!(turned_away.retry_delay(), Some(Duration::from_secs(1)));
-    assert_eq!(began.elapsed(), PATIENCE);
-
-    let deadline = Instant::now() + Duration::from_millis(200);
-    assert!(ledger.open(scope("r"), Some(deadline)).await.is_err());
-    assert!(Instant::now() <= deadline + Duration::from_millis(1), "waits past the deadline");
-
-    let (second, ()) = tokio::join!(ledger.open(scope("r"), None), async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        claim.settle(vec![added("m")]).await.unwrap();
-    });
-    assert!(matches!(settled(&second.unwrap(), 0).await, Some((_, State::Added(_)))));
+fn added_item(id: &str) -> AddedItem {
+    AddedItem { message_id: MessageId::parse(id).unwrap(), contact_id: "c".into(), schedule: None }
 }
 
-#[tokio::test]
-async fn neither_workspaces_nor_campaigns_share_a_request_id() {
-    let ledger = memory(Config::default());
-    let _first = open(&ledger, "r").await;
-    let elsewhere = Scope { workspace: WorkspaceId([2; 16]), ..scope("r") };
-    assert!(ledger.open(elsewhere, None).await.is_ok());
-    let other = Scope { campaign: CampaignId::parse("other").unwrap(), ..scope("r") };
-    assert!(ledger.open(other, None).await.is_ok());
+fn added(id: &str) -> Event {
+    Event::Added(Box::new(added_item(id)))
 }
 
-#[tokio::test]
-async fn a_full_ledger_refuses_to_claim() {
-    let ledger = memory(Config { max_bytes: 2_000, ..Config::default() });
-    let ingestion = open(&ledger, "r").await;
-    let items = |from: u64| (from..from + 5).collect::<Vec<_>>();
-    let first = take(&ingestion, &items(0)).await.unwrap();
-    assert_eq!(take(&ingestion, &items(5)).await.unwrap_err().reason(), Reason::LedgerUnavailable);
-    first.release().await.unwrap();
-    assert!(take(&ingestion, &items(5)).await.is_ok(), "a release gives room back");
+fn rejection() -> Error {
+    Error::new(Reason::IdentifierInvalid, "no").with("upstream_status", "400")
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_ingestion_is_forgotten_after_its_retention_counted_from_its_last_use() {
-    let retention = Duration::from_secs(100);
-    let ledger = memory(Config { retention, max_bytes: 4_000 });
-    let claim = take(&open(&ledger, "r").await, &[0]).await.unwrap();
-    claim.settle(vec![added("m")]).await.unwrap();
+fn doubt() -> Error {
+    Error::new(Reason::OutcomeUnknown, "no answer").maybe_applied()
+}
 
-    tokio::time::advance(retention - Duration::from_secs(1)).await;
-    assert!(settled(&open(&ledger, "r").await, 0).await.is_some());
-    tokio::time::advance(retention - Duration::from_secs(1)).await;
-    let in_use = open(&ledger, "r").await;
-    assert!(settled(&in_use, 0).await.is_some(), "its retention began anew");
-    tokio::time::advance(retention).await;
-    drop(open(&ledger, "other").await);
-    assert!(settled(&in_use, 0).await.is_some(), "forgotten while a call uses it");
-    drop(in_use);
-    tokio::time::advance(retention).await;
-    drop(open(&ledger, "other").await);
-    assert!(settled(&open(&ledger, "r").await, 0).await.is_none());
+/// What is settled of an item.
+async fn settled(ingestion: &Arc<Ingestion>, index: u64) -> Option<State> {
+    match ingestion.known(index..index + 1).await.unwrap().pop()?.state {
+        KnownState::Settled(state) => Some(state),
+        KnownState::Invalid => None,
+    }
+}
+
+async fn page(ledger: &Ledger, name: &str) -> IngestionPage {
+    ledger.read(&scope(name), 0, usize::MAX, ResultView::All).await.unwrap().unwrap()
+}
+
+/// Each result as its index and its disposition's first letters.
+fn told(results: &[ItemResult]) -> String {
+    let word = |result: &ItemResult| {
+        let word = match &result.disposition {
+            Disposition::Added(_) => "added",
+            Disposition::Invalid(_) => "invalid",
+            Disposition::Rejected(_) => "rejected",
+            Disposition::NotAttempted(_) => "not attempted",
+            Disposition::InDoubt(_) => "in doubt",
+            Disposition::Pending => "pending",
+            Disposition::Valid => "valid",
+        };
+        format!("{} {word}", result.index)
+    };
+    results.iter().map(word).collect::<Vec<_>>().join(", ")
 }

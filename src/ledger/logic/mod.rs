@@ -17,7 +17,6 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(super) use expire::sweep;
 pub(super) use operator::{doubts, known_messages, list_doubts, scopes, show};
 pub(super) use read::{Repeatable, frozen_doubts, known, page};
-#[allow(unused_imports)]
 pub(super) use settle::lose_all_open;
 
 use super::{
