@@ -14,6 +14,9 @@ pub const MAX_PARTS: usize = 64;
 /// The longest `grpc-status-details-bin`, before base64, in bytes.
 pub const MAX_DETAILS_BYTES: usize = 4096;
 
+/// The most bytes of results in one answer, unless one alone has more: far below the 4 MiB that clients take.
+pub const MAX_RESULTS_BYTES: usize = 1 << 20;
+
 /// As much of the text as `max` bytes hold, cut between characters.
 pub fn cut(text: &str, max: usize) -> &str {
     if text.len() <= max {
@@ -28,4 +31,14 @@ pub fn cut_owned(mut text: String, max: usize) -> String {
     let end = cut(&text, max).len();
     text.truncate(end);
     text
+}
+
+/// How many of these messages, from the front, one answer holds; one at least, if there is one.
+pub fn fitting<M: prost::Message>(messages: &[M]) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&M| {
+        bytes += message.encoded_len() + 8;
+        bytes <= MAX_RESULTS_BYTES
+    };
+    messages.iter().take_while(fits).count().max(usize::from(!messages.is_empty()))
 }

@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
 
 use super::{
+    bounds::fitting,
     convert::render,
     head::Head,
     rescue::{StreamFault, receive},
@@ -59,7 +60,14 @@ pub(super) fn answers(
         settled_through: render::count(first_index),
         ..Default::default()
     };
-    let state = State { run, reading, begun: Some(begun), settled_through: first_index, is_over: false };
+    let state = State {
+        run,
+        reading,
+        begun: Some(begun),
+        settled_through: first_index,
+        results: Vec::new(),
+        is_over: false,
+    };
     unfold(state, State::next)
 }
 
@@ -68,6 +76,8 @@ struct State {
     reading: JoinSet<()>,
     begun: Option<pb::IngestAudienceResponse>,
     settled_through: u64,
+    /// Results that did not fit into the answer before.
+    results: Vec<pb::AudienceItemResult>,
     is_over: bool,
 }
 
@@ -79,12 +89,14 @@ impl State {
         if let Some(begun) = self.begun.take() {
             return Some((Ok(begun), self));
         }
+        if !self.results.is_empty() {
+            return Some((Ok(self.told()), self));
+        }
         let answer = match self.run.next().await {
             Some(Answer::Results { results, settled_through }) => {
                 self.settled_through = settled_through;
-                let mut answer = self.answer();
-                answer.results = results.into_iter().map(render::item_result).collect();
-                Ok(answer)
+                self.results = results.into_iter().map(render::item_result).collect();
+                Ok(self.told())
             }
             Some(Answer::End(ended)) => {
                 self.is_over = true;
@@ -103,6 +115,17 @@ impl State {
             self.reading.abort_all();
         }
         Some((answer.map_err(|error| status(&error)), self))
+    }
+
+    /// As many of the results as one answer holds.
+    fn told(&mut self) -> pb::IngestAudienceResponse {
+        let rest = self.results.split_off(fitting(&self.results));
+        let results = std::mem::replace(&mut self.results, rest);
+        let mut answer = pb::IngestAudienceResponse { results, ..self.answer() };
+        if let Some(left_out) = self.results.first() {
+            answer.settled_through = left_out.index;
+        }
+        answer
     }
 
     fn answer(&self) -> pb::IngestAudienceResponse {

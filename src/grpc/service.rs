@@ -108,8 +108,8 @@ impl CampaignsService for Service {
         };
         let page = deadline::within(ctx.deadline, self.audience.ingestion(&scope, from, limit, view)).await;
         let page = page.flatten().map_err(refuse)?;
-        let next = page.next.map(|next| self.pages.seal_results(next, &scope, view));
-        Ok(Response::new(convert::render::ingestion(page, next.unwrap_or_default())))
+        let token = |next| self.pages.seal_results(next, &scope, view);
+        Ok(Response::new(convert::render::ingestion(page, token)))
     }
 
     async fn get_message(

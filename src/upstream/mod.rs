@@ -51,6 +51,9 @@ use crate::{
     model::{CampaignId, Message, MessageId, Observed, Page, Slice},
 };
 
+/// The longest that one batch of an import waits for its turn.
+const ADMISSION_PATIENCE: Duration = Duration::from_secs(600);
+
 /// The client. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -138,10 +141,12 @@ impl Client {
     ///
     /// # Errors
     /// `Overloaded`, `UpstreamRateLimited`, `UpstreamUnavailable` and `UpstreamCircuitOpen` where the wait
-    /// would be longer than the deadline or the operation timeout allows, as soon as that is plain;
+    /// would be longer than the deadline or ten minutes allow, as soon as that is plain;
     /// `DeadlineExceeded`. Nothing was sent.
     pub async fn admit(&self, ctx: &Context) -> Result<Admission, Error> {
-        self.lanes.of(ctx.workspace.id).admit(self.patience(ctx)).await
+        // An import's own backpressure: its caller waits for its turn as long as it wants to.
+        let patience = Patience::of(ctx.deadline, ADMISSION_PATIENCE);
+        self.lanes.of(ctx.workspace.id).admit(patience).await
     }
 
     /// Adds the items of a batch, at once. Only its attempts' own timeout cuts it: a batch that is on its
@@ -210,9 +215,7 @@ impl Client {
     }
 
     fn patience(&self, ctx: &Context) -> Patience {
-        let own = Instant::now() + self.timeouts.operation;
-        let callers = ctx.deadline.filter(|deadline| *deadline <= own);
-        Patience { until: callers.unwrap_or(own), is_callers: callers.is_some() }
+        Patience::of(ctx.deadline, self.timeouts.operation)
     }
 
     async fn send(&self, call: Call) -> Result<Evidence, Error> {

@@ -17,6 +17,13 @@ pub(super) struct Patience {
 }
 
 impl Patience {
+    /// Until the caller's deadline, but for so long at most.
+    pub(super) fn of(deadline: Option<Instant>, at_most: Duration) -> Self {
+        let own = Instant::now() + at_most;
+        let callers = deadline.filter(|deadline| *deadline <= own);
+        Self { until: callers.unwrap_or(own), is_callers: callers.is_some() }
+    }
+
     /// Whether there still is time after such a wait.
     pub(super) fn lasts(&self, wait: Duration) -> bool {
         Instant::now() + wait < self.until

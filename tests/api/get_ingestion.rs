@@ -144,3 +144,15 @@ async fn a_malformed_question_names_its_fields() {
     assert_eq!(reason(&status), (Code::InvalidArgument, "FIELD_INVALID".into()));
     assert!(status.message().contains("request_id") && status.message().contains("1 more"), "{status:?}");
 }
+
+#[tokio::test]
+async fn an_answer_stays_well_below_what_clients_take_however_much_each_failure_says() {
+    let app = App::start().await;
+    let bad = pb::AudienceItem { tags: vec!["x".repeat(129); 100], ..item("5511999999999") };
+    let told = app.add(request_id("long"), vec![bad; 1_000]).await.unwrap();
+    assert_eq!((told.summary.unwrap().invalid, told.results.len()), (1_000, 1_000));
+    assert!(prost::Message::encoded_len(&told) < 2 << 20);
+    let page = get(&app, pb::GetIngestionRequest { page_size: 1_000, ..asked("long") }).await.unwrap();
+    assert!(prost::Message::encoded_len(&page) < 2 << 20 && page.results.len() < 1_000);
+    assert_eq!(get_all(&app, asked("long")).await.results.len(), 1_000);
+}

@@ -17,6 +17,8 @@ use crate::harness::{App, EVERGREEN, item, items, keyed, reason, request_id};
 struct Told {
     results: Vec<pb::AudienceItemResult>,
     last: pb::IngestAudienceResponse,
+    /// The largest message, in bytes.
+    largest: usize,
 }
 
 impl Told {
@@ -54,18 +56,20 @@ async fn open(
 
 /// Checks what every stream must keep to, and joins it.
 async fn read(mut stream: Streaming<pb::IngestAudienceResponse>, from: i64) -> Result<Told, Status> {
-    let (mut results, mut settled_through, mut last) = (Vec::new(), from, None::<pb::IngestAudienceResponse>);
+    let (mut results, mut settled_through, mut largest) = (Vec::new(), from, 0);
+    let mut last = None::<pb::IngestAudienceResponse>;
     while let Some(answer) = stream.next().await {
         let answer = answer?;
         assert!(last.is_none_or(|last| last.summary.is_none()), "only the last message has the summary");
         assert!(answer.settled_through >= settled_through);
         settled_through = answer.settled_through;
+        largest = largest.max(prost::Message::encoded_len(&answer));
         results.extend(answer.results.clone());
         assert!(results.last().is_none_or(|result: &pb::AudienceItemResult| result.index < settled_through));
         last = Some(answer);
     }
     assert!(results.is_sorted_by_key(|result| result.index));
-    Ok(Told { results, last: last.unwrap() })
+    Ok(Told { results, last: last.unwrap(), largest })
 }
 
 async fn ingest(
@@ -279,7 +283,7 @@ async fn a_caller_that_does_not_read_is_not_read_either() {
     // Large failures, so that a few thousand of them fill every window between here and there.
     let bad = pb::AudienceItem {
         item_id: "i".repeat(128),
-        tags: vec!["x".repeat(200); 100],
+        tags: vec!["x".repeat(129); 100],
         ..item("5511999999999")
     };
     let mut sent = 0;
@@ -293,6 +297,7 @@ async fn a_caller_that_does_not_read_is_not_read_either() {
     drop(send);
     let told = read(stream, 0).await.unwrap();
     assert_eq!(told.summary().invalid, sent);
+    assert!(told.largest < 2 << 20, "{} bytes in one message", told.largest);
 }
 
 #[tokio::test]

@@ -116,17 +116,9 @@ impl Engine {
             let partial_at = self.partial_batch_at();
             tokio::select! {
                 biased;
-                () = &mut out_of_time, if !self.in_a_hurry => self.hurry(Error::new(
-                    Reason::DeadlineExceeded,
-                    "the deadline passed: repeat the call under the same request_id to finish",
-                )),
-                () = stopping.cancelled(), if !self.in_a_hurry => self.hurry(
-                    Error::new(Reason::ServerDraining, "the server is going away: repeat the call under the same request_id")
-                        .retry_after(Duration::from_secs(1)),
-                ),
-                () = out.closed(), if !self.in_a_hurry => {
-                    self.hurry(Error::new(Reason::DeadlineExceeded, "the caller went away"));
-                }
+                () = &mut out_of_time, if !self.in_a_hurry => self.hurry(too_late()).await,
+                () = stopping.cancelled(), if !self.in_a_hurry => self.hurry(draining()).await,
+                () = out.closed(), if !self.in_a_hurry => self.hurry(caller_gone()).await,
                 Some(landed) = self.flights.next(), if !self.flights.is_empty() => self.land(landed),
                 permit = out.reserve(), if self.window.has_told() => match permit {
                     Ok(permit) => {
@@ -186,7 +178,7 @@ impl Engine {
                 self.stop(Error::invalid_field("items", "at least one item is required"));
             }
             Feed::End => {}
-            Feed::Gone => self.hurry(Error::new(Reason::DeadlineExceeded, "the caller went away")),
+            Feed::Gone => self.hurry(caller_gone()).await,
         }
     }
 
@@ -366,7 +358,11 @@ impl Engine {
     }
 
     /// Nothing further begins, and nobody can wait for what is on its way.
-    fn hurry(&mut self, cause: Error) {
+    async fn hurry(&mut self, cause: Error) {
+        // A status may be told only where no item is known to be settled: so what came whole is looked up.
+        if let Some(entries) = self.source.take_whole() {
+            self.read(entries).await;
+        }
         self.stop(cause);
         self.in_a_hurry = true;
         if let Some(cause) = self.end.clone() {
@@ -398,6 +394,21 @@ impl Engine {
         };
         let _ = self.out.send(Answer::End(ended)).await;
     }
+}
+
+fn too_late() -> Error {
+    let message = "the deadline passed: repeat the call under the same request_id to finish";
+    Error::new(Reason::DeadlineExceeded, message)
+}
+
+fn draining() -> Error {
+    let message = "the server is going away: repeat the call under the same request_id";
+    Error::new(Reason::ServerDraining, message).retry_after(Duration::from_secs(1))
+}
+
+/// Nobody reads it: it only keeps another batch from starting, and stands in the ledger.
+fn caller_gone() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the caller went away: repeat the call under the same request_id")
 }
 
 async fn until(at: Option<Instant>) {

@@ -43,6 +43,13 @@ impl Source {
         (Feeder(feeder), Self { road: Road::Stream(feeds), is_done: false, is_whole: false })
     }
 
+    /// What came at once and was not taken yet.
+    pub(super) fn take_whole(&mut self) -> Option<Vec<Entry>> {
+        let Road::Whole(entries) = &mut self.road else { return None };
+        (self.is_done, self.is_whole) = (true, true);
+        Some(std::mem::take(entries)).filter(|entries| !entries.is_empty())
+    }
+
     /// Whether nothing more will come.
     pub(super) fn is_done(&self) -> bool {
         self.is_done

@@ -10,7 +10,7 @@ use crate::{
     campaigns::messages::Listing,
     error::{Error, Fact},
     grpc::{
-        bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut},
+        bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut, cut_owned, fitting},
         status::{entry, retry_delay, told_reason},
     },
     ledger::IngestionPage,
@@ -25,6 +25,9 @@ use crate::{
 /// common decoders refuse a message with more than 100 of them: one odd field must not make a whole page
 /// unreadable. What lies deeper is told as its JSON text.
 const MAX_LEVELS: usize = 16;
+
+/// The longest text of a failure or violation where there are too many of them, in bytes.
+const MAX_SHORT_BYTES: usize = 120;
 
 /// A message of a campaign.
 pub fn message(campaign: &CampaignId, message: Message) -> pb::CampaignMessage {
@@ -115,16 +118,35 @@ pub fn summary(summary: Summary) -> pb::AudienceSummary {
 
 /// The end of an ingestion.
 pub fn ingested(ingested: Ingested) -> pb::AddAudienceResponse {
+    let mut results: Vec<_> = ingested.results.into_iter().map(item_result).collect();
+    if fitting(&results) < results.len() {
+        results.iter_mut().for_each(shorten);
+    }
     pb::AddAudienceResponse {
         request_id: ingested.request_id.as_str().to_owned(),
         summary: Some(summary(ingested.summary)),
-        results: ingested.results.into_iter().map(item_result).collect(),
+        results,
         termination: ingested.termination.as_ref().map(failure),
     }
 }
 
-/// A page of an ingestion's results.
-pub fn ingestion(page: IngestionPage, next_page_token: String) -> pb::GetIngestionResponse {
+/// Where thousands of items fail at length, one answer to all of them could be more than a client takes:
+/// then each says less. (What is cut was told of the first fields; mending those shows the rest.)
+fn shorten(result: &mut pb::AudienceItemResult) {
+    if let Some(failure) = &mut result.failure {
+        failure.message = cut_owned(std::mem::take(&mut failure.message), MAX_SHORT_BYTES);
+        failure.field_violations.truncate(2);
+        for violation in &mut failure.field_violations {
+            violation.message = cut_owned(std::mem::take(&mut violation.message), MAX_SHORT_BYTES);
+        }
+    }
+}
+
+/// A page of an ingestion's results, as many as one answer holds; `token` makes one of the next index.
+pub fn ingestion(page: IngestionPage, token: impl FnOnce(u64) -> String) -> pb::GetIngestionResponse {
+    let mut results: Vec<_> = page.results.into_iter().map(item_result).collect();
+    let left_out = results.split_off(fitting(&results));
+    let next = left_out.first().and_then(|result| u64::try_from(result.index).ok()).or(page.next);
     pb::GetIngestionResponse {
         state: match page.state {
             IngestionState::Running => pb::IngestionState::Running,
@@ -133,8 +155,8 @@ pub fn ingestion(page: IngestionPage, next_page_token: String) -> pb::GetIngesti
         }
         .into(),
         summary: Some(summary(page.summary)),
-        results: page.results.into_iter().map(item_result).collect(),
-        next_page_token,
+        results,
+        next_page_token: next.map(token).unwrap_or_default(),
         expire_time: Some(timestamp(page.expire_time)),
     }
 }
