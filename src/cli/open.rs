@@ -64,8 +64,8 @@ pub(super) fn exists(file: &Path) -> anyhow::Result<bool> {
 }
 
 fn open_file(file: &Path, secret: &Secret, config: ledger::Config) -> anyhow::Result<Ledger> {
-    let _ = (secret.derive(Purpose::Sealing), config);
-    bail!("--ledger: {} cannot be opened by this build; use memory:", file.display())
+    Ledger::in_file(file, &secret.derive(Purpose::Sealing), config, Clock::System)
+        .map_err(|fault| anyhow!("--ledger: {fault}"))
 }
 
 fn make_secret(path: &Path) -> anyhow::Result<Secret> {

@@ -90,6 +90,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         stopping.cancel();
         let _ = serving.await;
     }
+    ledger.close().await;
     Ok(served?)
 }
 

@@ -108,7 +108,7 @@ async fn a_decision_is_kept_with_its_reason_and_answers_the_repeat_without_sendi
     for running in [true, false] {
         let mut office = Office::open().await;
         let truth = office.rest.truth().await;
-        let message = truth.last().unwrap()["id"].as_str().unwrap().to_owned();
+        let message = truth.last().unwrap()["messageId"].as_str().unwrap().to_owned();
         if !running {
             office.close().await;
         }
@@ -163,7 +163,7 @@ async fn candidates_are_the_campaigns_messages_that_no_record_names() {
     let url = office.rest.sandbox.campaigns_url();
     let look = ["--candidates", "--api-key-file", &key, "--upstream-url", &url];
     let truth = office.rest.truth().await;
-    let mut really: Vec<&str> = truth[2..].iter().map(|made| made["id"].as_str().unwrap()).collect();
+    let mut really: Vec<&str> = truth[2..].iter().map(|made| made["messageId"].as_str().unwrap()).collect();
     really.sort_unstable();
     for running in [true, false] {
         if !running {
@@ -268,7 +268,7 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
         assert_eq!(out, "", "{arguments:?}");
     }
     // A message that another item became is not this one's.
-    let taken = office.rest.truth().await[0]["id"].as_str().unwrap().to_owned();
+    let taken = office.rest.truth().await[0]["messageId"].as_str().unwrap().to_owned();
     let words = [&resolve[..], &DOUBT[..], &["--index=0", "--added", &taken]].concat();
     let (code, _, said) = office.ledger(&words).await;
     assert!(code == 1 && said.contains("another item's"), "{said}");

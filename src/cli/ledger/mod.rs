@@ -149,7 +149,9 @@ impl Office {
 
     async fn leave(self) {
         drop(self.door);
-        drop(self.opened);
+        if let Some(ledger) = self.opened {
+            ledger.close().await;
+        }
     }
 }
 
