@@ -130,7 +130,9 @@ impl Office {
             }
         }
         let silent = match &place.operator_socket {
-            Some(socket) => format!("no server answers on {}", socket.display()),
+            Some(socket) => {
+                format!("no server answers on {} (--operator-socket, as serve has it)", socket.display())
+            }
             None => "no --operator-socket is named".to_owned(),
         };
         let LedgerPlace::File(file) = &place.ledger else {

@@ -181,6 +181,9 @@ fn text(view: &View) -> String {
         counts.not_attempted,
     );
     text.push_str(&item_table(&shown.items).to_string());
+    if shown.items.iter().any(|item| !item.audit.is_empty()) {
+        text.push('\n');
+    }
     for (item, audit) in shown.items.iter().flat_map(|item| item.audit.iter().map(move |audit| (item, audit)))
     {
         text.push_str(&decision(item, audit));
@@ -220,5 +223,5 @@ fn decision(item: &Item, audit: &Audit) -> String {
         Verdict::Added(id) => format!("added as {id}"),
         Verdict::Rejected => "not added".to_owned(),
     };
-    format!("\nitem {}: {} on {} by {}: {}\n", item.index, verdict, time(audit.at), audit.by, audit.note)
+    format!("item {}: {} on {} by {}: {}\n", item.index, verdict, time(audit.at), audit.by, audit.note)
 }
