@@ -35,6 +35,8 @@ impl App {
         let upstream = Upstream::start(faults).await;
         let mut config = config(&upstream.url(), &[]);
         config.upstream.write_attempt_timeout = patience;
+        // It would stop the sending for longer than a test takes.
+        config.audience.doubt.in_a_row = 1_000;
         let listener = server::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let ledger = Ledger::in_memory(config.ledger, Clock::System);

@@ -117,7 +117,9 @@ async fn live(seed: u64) {
         }
     }
     app.upstream.mend();
-    for _ in 0..20 {
+    // Longer than the circuit breaker is open.
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(if told.0.is_empty() { 250 } else { 1 })).await;
         let Ok(answer) = app.add("seeded", count, batch).await else { continue };
         app.hold_against_the_truth(&answer, &story);
         told.hear(&app, &answer);

@@ -204,7 +204,9 @@ async fn exchange(
         }
         _ => {}
     }
-    let persons = persons(&wire.read().await?);
+    let request = wire.read().await?;
+    assert_eq!(request.header("x-api-key"), "the-key");
+    let persons = persons(&request);
     let message_all = || persons.iter().map(|person| state.truth.message(person)).collect::<Vec<_>>();
     let message_if = |applied: bool| {
         if applied {

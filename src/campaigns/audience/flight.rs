@@ -159,13 +159,10 @@ impl Desk {
                 break;
             }
             attempts += 1;
-            match self.client.add_audience(&ctx, &self.campaign, batch, admission).await {
-                settled @ (Outcome::Added(_) | Outcome::Rejected(_)) => outcome = settled,
-                // That this repeat was not applied says nothing about the attempt before it.
-                Outcome::NotApplied(_)
-                | Outcome::Refused(_)
-                | Outcome::Split { .. }
-                | Outcome::InDoubt { .. } => {}
+            // That this repeat was not applied says nothing about the attempt before it.
+            let answer = self.client.add_audience(&ctx, &self.campaign, batch, admission).await;
+            if answer.settles_its_key() {
+                outcome = answer;
             }
         }
         outcome

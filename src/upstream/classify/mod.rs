@@ -58,6 +58,22 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether the answer to a repeat under the same idempotency key also says what became of the attempts
+    /// before it, where the upstream honours keys. A refusal of the size does not: whatever stands in front
+    /// of the upstream may speak it, and knows no keys.
+    pub fn settles_its_key(&self) -> bool {
+        match self {
+            Self::Added(_) => true,
+            Self::Rejected(error) => !error
+                .metadata()
+                .iter()
+                .any(|(key, status)| *key == "upstream_status" && matches!(status.as_str(), "413" | "431")),
+            Self::NotApplied(_) | Self::Refused(_) | Self::Split { .. } | Self::InDoubt { .. } => false,
+        }
+    }
+}
+
 /// What a layer of this server's own says of a batch that it ended: the error's own word decides.
 impl From<Error> for Outcome {
     fn from(error: Error) -> Self {

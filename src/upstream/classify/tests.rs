@@ -50,6 +50,15 @@ fn what_was_never_sent_is_not_applied_and_what_was_cut_is_in_doubt() {
 }
 
 #[test]
+fn under_a_proven_key_only_an_added_or_a_refused_item_tells_of_earlier_attempts() {
+    for status in (100..=999).filter(|status| !(200..300).contains(status)) {
+        let outcome = judged(&answer(status, BAD_NUMBER), 1, Batches::Unproven);
+        assert_eq!(outcome.settles_its_key(), [400, 422].contains(&status), "{status}");
+    }
+    assert!(Outcome::Added(Vec::new()).settles_its_key());
+}
+
+#[test]
 fn every_status_has_its_row_in_the_table() {
     for status in 100..=999 {
         // One item and several, with batches unproven; then the same with batches declared atomic.

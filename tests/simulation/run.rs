@@ -1,0 +1,168 @@
+//! One seed, from its first event to its last.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use blubash_grpc::{clock::Clock, ledger::Ledger, secret::Secret};
+use tokio::sync::watch;
+use turmoil::{Builder, Sim};
+
+use crate::{
+    caller::Caller,
+    import::Import,
+    model::Model,
+    scenario::{Scenario, Strike, What},
+    service::{Service, settings},
+    world::World,
+};
+
+/// A host's clock moves in steps of this.
+const TICK: Duration = Duration::from_millis(5);
+/// No run takes longer, or something waits for what never comes.
+const LONGEST: Duration = Duration::from_secs(1_200);
+
+/// What came of a seed.
+pub(crate) struct Outcome {
+    pub(crate) faults: Vec<String>,
+    pub(crate) met: BTreeMap<&'static str, u64>,
+    pub(crate) events: Vec<String>,
+    pub(crate) digest: u64,
+}
+
+pub(crate) fn run(seed: u64) -> Outcome {
+    // Jitter comes from here; without a seed no run would be like another.
+    fastrand::seed(seed);
+    let scenario = Scenario::of(seed);
+    let world = World::default();
+    let latency = scenario.latency;
+    let mut sim = Builder::new()
+        .rng_seed(seed)
+        .tick_duration(TICK)
+        .simulation_duration(LONGEST)
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(latency)
+        .tcp_capacity(4096)
+        .build();
+
+    let model = Model::new(world.clone(), scenario.modes, seed);
+    sim.host("upstream", move || model.clone().serve());
+    let (drain, drains) = watch::channel(0);
+    let config = settings(&scenario.flags);
+    let ledger = Ledger::in_memory(config.ledger, Clock::System);
+    let service = Service { world: world.clone(), config, secret: Secret::random(), ledger, drains };
+    sim.host("service", move || service.clone().serve());
+    let imports: Vec<Arc<Import>> = scenario.imports.into_iter().map(Arc::new).collect();
+    let mut callers = 0;
+    for (import, twins) in imports.iter().zip(scenario.twins) {
+        for _ in 0..twins {
+            callers += 1;
+            let seed = seed.wrapping_mul(31).wrapping_add(callers);
+            let caller = Caller::new(world.clone(), Arc::clone(import), twins > 1, seed);
+            sim.client(format!("caller-{callers}"), caller.live());
+        }
+    }
+    if let Some((point, nth)) = scenario.crash {
+        world.plan_crash(point, nth);
+    }
+
+    let mut fate = Fate {
+        world: world.clone(),
+        strikes: scenario.strikes.into_iter().map(|strike| (strike, false)).collect(),
+        callers,
+        drain,
+        down_until: None,
+        down_for: Duration::from_millis(seed % 1_500),
+    };
+    loop {
+        match sim.step() {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(error) => {
+                world.fault(format!("the simulation ended: {error}"));
+                break;
+            }
+        }
+        let all_settled = imports.iter().all(|import| import.book.lock().unwrap().is_settled());
+        if !world.is_calm() && (sim.elapsed() >= scenario.calm_after || all_settled) {
+            fate.end_all(&mut sim);
+            world.calm();
+        }
+        fate.step(&mut sim);
+    }
+    for twice in world.truth.twice() {
+        world.fault(twice);
+    }
+    Outcome { faults: world.faults(), met: world.met(), events: world.events(), digest: world.digest() }
+}
+
+/// What befalls the hosts and the network, in its time.
+struct Fate {
+    world: World,
+    /// Whether each is under way.
+    strikes: Vec<(Strike, bool)>,
+    callers: u64,
+    drain: watch::Sender<u32>,
+    /// When the service gets its power back.
+    down_until: Option<Duration>,
+    down_for: Duration,
+}
+
+impl Fate {
+    fn step(&mut self, sim: &mut Sim<'_>) {
+        let now = sim.elapsed();
+        if self.world.is_off() && self.down_until.is_none() {
+            self.world.event(|| format!("{} the service crashes", now.as_millis()));
+            sim.crash("service");
+            self.down_until = Some(now + self.down_for);
+        }
+        if self.down_until.is_some_and(|until| until <= now) {
+            self.down_until = None;
+            sim.bounce("service");
+        }
+        // A drain is over when the last call is.
+        if self.down_until.is_none() && !sim.is_host_running("service") {
+            sim.bounce("service");
+        }
+        if self.world.is_calm() {
+            return;
+        }
+        for (strike, is_on) in &mut self.strikes {
+            if !*is_on && (strike.at..strike.at + strike.lasts).contains(&now) {
+                *is_on = true;
+                self.world.event(|| format!("{} {:?}", now.as_millis(), strike.what));
+                begin(sim, strike.what, self.callers, &self.world, &self.drain);
+            } else if *is_on && strike.at + strike.lasts <= now {
+                *is_on = false;
+                end(sim, strike.what, self.callers);
+            }
+        }
+    }
+
+    fn end_all(&mut self, sim: &mut Sim<'_>) {
+        for (strike, is_on) in &mut self.strikes {
+            if std::mem::take(is_on) {
+                end(sim, strike.what, self.callers);
+            }
+        }
+    }
+}
+
+fn begin(sim: &mut Sim<'_>, what: What, callers: u64, world: &World, drain: &watch::Sender<u32>) {
+    match what {
+        What::NoRoadUp => sim.partition("service", "upstream"),
+        What::SlowRoadUp => sim.hold("service", "upstream"),
+        What::NoRoadDown => (1..=callers).for_each(|n| sim.partition("service", format!("caller-{n}"))),
+        What::UpstreamDown => sim.crash("upstream"),
+        What::ServiceDown => world.power_off(),
+        What::Drain => drain.send_modify(|count| *count += 1),
+    }
+}
+
+fn end(sim: &mut Sim<'_>, what: What, callers: u64) {
+    match what {
+        What::NoRoadUp => sim.repair("service", "upstream"),
+        What::SlowRoadUp => sim.release("service", "upstream"),
+        What::NoRoadDown => (1..=callers).for_each(|n| sim.repair("service", format!("caller-{n}"))),
+        What::UpstreamDown => sim.bounce("upstream"),
+        What::ServiceDown | What::Drain => {}
+    }
+}
