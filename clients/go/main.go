@@ -210,7 +210,7 @@ func ingest(api pb.CampaignsServiceClient, requestID string, items []*pb.Audienc
 		}
 		results = append(results, response.Results...)
 		// Every item below settled_through has its result: who loses the connection may go on there, with that as
-		// first_index.
+		// first_index (or at the first result that is NOT_ATTEMPTED or PENDING, where there is one).
 		check(settled <= response.SettledThrough && response.SettledThrough <= first+int64(len(results)),
 			"settled_through tells the truth")
 		settled, last = response.SettledThrough, response

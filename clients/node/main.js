@@ -139,7 +139,8 @@ async function ingest(client, requestId, items, firstIndex = 0) {
   let last;
   async function read() {
     // The loop ends when the stream ends with OK; any other status throws. Every item below settledThrough has its
-    // result: who loses the connection may go on there, with that as firstIndex.
+    // result: who loses the connection may go on there, with that as firstIndex (or at the first result that is
+    // NOT_ATTEMPTED or PENDING, where there is one).
     for await (const response of stream) {
       assert.equal(response.requestId, requestId, "every message names the ingestion");
       assert(!last?.summary, "the last message alone has the summary");

@@ -122,7 +122,8 @@ def ingest(api, request_id, items, first_index=0):
 
     results, settled, last = [], first_index, None
     # The loop ends when the stream ends with OK; any other status raises. Every item below settled_through has its
-    # result: who loses the connection may go on there, with that as first_index.
+    # result: who loses the connection may go on there, with that as first_index (or at the first result that is
+    # NOT_ATTEMPTED or PENDING, where there is one).
     for response in api.IngestAudience(requests(), metadata=METADATA, timeout=60):
         check(response.request_id == request_id, "every message names the ingestion")
         check(last is None or not last.HasField("summary"), "the last message alone has the summary")
