@@ -36,9 +36,11 @@ use crate::{
 /// Streams that one connection may have open at once.
 const MAX_STREAMS: u32 = 1_000;
 
-/// What one connection may send before it is read: room for streams of items.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What one stream, and one connection, may send before it is read. h2 gives up a connection whose unread
+/// small frames (below 256 bytes) weigh more than half of the connection's window, each counted as 256: so a
+/// stream of one-item messages that waits for its items to go up may fill a small part of it only.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// The headers of one call, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;

@@ -301,6 +301,23 @@ async fn a_caller_that_does_not_read_is_not_read_either() {
 }
 
 #[tokio::test]
+async fn a_caller_with_small_messages_may_be_far_ahead_of_its_items() {
+    let app = App::start().await;
+    // For so long nothing moves on, and every window between here and there fills up.
+    app.rest.fault(json!({"operation": "add", "count": 1, "latency_ms": 1_000})).await;
+    let messages = std::iter::once(first(request_id("small")))
+        .chain(items(30_000).into_iter().map(|item| message(vec![item])));
+    // Each message in a frame of its own: what is ready at once, tonic would send in one.
+    let one_by_one = tokio_stream::iter(messages.collect::<Vec<_>>()).then(async |message| {
+        tokio::task::yield_now().await;
+        message
+    });
+    let stream = app.client.clone().ingest_audience(keyed(one_by_one)).await.unwrap().into_inner();
+    let told = read(stream, 0).await.unwrap();
+    assert_eq!(told.summary().added, 30_000);
+}
+
+#[tokio::test]
 async fn a_view_leaves_results_out_and_still_counts_them() {
     let app = App::start().await;
     let mut list = items(120);

@@ -221,9 +221,15 @@ impl Engine {
             }
             Landed::Resolved => self.is_resolving = false,
             Landed::Refused { indexes, recorded } => {
-                indexes.into_iter().for_each(|index| self.window.confirm(index));
-                if let Err(error) = recorded {
-                    self.stop(error);
+                // Not on record is not told as refused: a repeat shall be told the same.
+                match recorded {
+                    Ok(()) => indexes.into_iter().for_each(|index| self.window.confirm(index)),
+                    Err(error) => {
+                        for index in indexes {
+                            self.window.put(index, Slot::Told(Disposition::NotAttempted(error.clone())));
+                        }
+                        self.stop(error);
+                    }
                 }
             }
             Landed::Batch { number, batch, outcome, pass } => {
@@ -332,6 +338,8 @@ impl Engine {
                 tracing::warn!(%error, "the end of an ingestion could not be recorded");
             }
         }
+        // The ingestion is no longer in use when its caller hears of its end.
+        self.desk = None;
         // The contract's rule for when an answer may be a bare status.
         let ended = match termination {
             Some(cause) if !summary.has_told_items() => Err(cause),
