@@ -2,6 +2,7 @@
 
 use std::{future::pending, sync::Mutex};
 
+use tokio::time::Instant;
 use tower::service_fn;
 
 use super::{testing::*, *};
