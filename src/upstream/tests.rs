@@ -5,6 +5,8 @@ use std::{future::pending, sync::Mutex};
 use tokio::time::Instant;
 use tower::service_fn;
 
+use tokio::time::Instant;
+
 use super::{testing::*, *};
 use crate::error::{Applied, Reason};
 
