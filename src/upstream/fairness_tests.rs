@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use tokio::time::Instant;
 

@@ -2,7 +2,6 @@
 
 use std::{future::pending, sync::Mutex};
 
-use tokio::time::Instant;
 use tower::service_fn;
 
 use tokio::time::Instant;
