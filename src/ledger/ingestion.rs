@@ -187,9 +187,11 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.open {
-            // Nothing can be reported from here; the items stay IN_FLIGHT at worst, which never runs again.
+            // Nothing can be reported from here; the items stay IN_FLIGHT at worst, which never runs again. Until they
+            // are in doubt the request id stays in use, so that whoever has it next is told of them.
             let (scope, pieces) = (self.ingestion.scope.clone(), self.pieces());
-            self.ingestion.ledger.store().run_later(Command::Lose { scope, pieces });
+            let ingestion = Arc::clone(&self.ingestion);
+            self.ingestion.ledger.store().run_later(Command::Lose { scope, pieces }, ingestion);
         }
     }
 }

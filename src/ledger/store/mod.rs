@@ -45,6 +45,9 @@ pub(super) struct Store {
     surroundings: Surroundings,
 }
 
+/// Something that must not be dropped yet.
+pub(super) type Keep = Arc<dyn std::any::Any + Send + Sync>;
+
 /// What commands need beside the rows.
 #[derive(Clone, Debug)]
 struct Surroundings {
@@ -134,14 +137,14 @@ impl Store {
         }
     }
 
-    /// Does a command some time soon, for who cannot wait.
-    pub(super) fn run_later(&self, command: Command) {
+    /// Does a command some time soon, for who cannot wait. `keep` lives until it is done.
+    pub(super) fn run_later(&self, command: Command, keep: Keep) {
         match &self.kind {
             Kind::Memory(memory) => {
                 // Its only failure is a fault of this program, and has been logged.
                 let _ = lock(memory).run(&command, &self.surroundings);
             }
-            Kind::File(writer) => writer.run_later(command),
+            Kind::File(writer) => writer.run_later(command, keep),
             Kind::Inline(inline) => {
                 // If the disk fails, it is made up for.
                 let _ = lock(inline).run(command, &self.surroundings);

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    Keep,
     disk::{Disk, Shared},
     lock,
 };
@@ -53,9 +54,12 @@ pub(super) struct Writer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A command for which nobody waits, and what must live until it is done.
+type Unheard = (Command, Keep);
+
 #[derive(Default)]
 struct Later {
-    commands: Mutex<Vec<Command>>,
+    commands: Mutex<Vec<Unheard>>,
     come: tokio::sync::Notify,
 }
 
@@ -88,10 +92,10 @@ impl Writer {
         answered.await.map_err(|_| gone())?
     }
 
-    pub(super) fn run_later(&self, command: Command) {
+    pub(super) fn run_later(&self, command: Command, keep: Keep) {
         // In memory until the writer comes to it, which it does before it sleeps: nothing of it is lost but with the
         // process, and then the batch is found in flight.
-        lock(&self.later.commands).push(command);
+        lock(&self.later.commands).push((command, keep));
         self.later.come.notify_one();
     }
 
@@ -115,6 +119,7 @@ fn gone() -> Error {
 async fn work(mut disk: Disk, mut queue: mpsc::Receiver<Job>, later: Arc<Later>) {
     let mut next_sweep = Instant::now();
     let (mut next_commit, mut company) = (Instant::now(), false);
+    let mut unheard: Vec<Unheard> = Vec::new();
     loop {
         let rest = disk.is_restless().then(|| Instant::now() + REST);
         let wake = rest.map_or(next_sweep, |rest| rest.min(next_sweep));
@@ -133,15 +138,21 @@ async fn work(mut disk: Disk, mut queue: mpsc::Receiver<Job>, later: Arc<Later>)
             sleep_until(next_commit).await;
         }
         next_commit = Instant::now() + PACE;
-        while jobs.len() < GROUP
-            && let Ok(job) = queue.try_recv()
-        {
-            jobs.push(job);
-        }
+        // A claim may be dropped while it still waits in the queue. So what was dropped is looked for first, and done
+        // only when all that was in the queue by then is done.
+        unheard.append(&mut lock(&later.commands));
+        let drained = loop {
+            match queue.try_recv() {
+                Ok(job) => jobs.push(job),
+                Err(_) => break true,
+            }
+            if jobs.len() >= GROUP {
+                break false;
+            }
+        };
 
         company = jobs.len() > 1;
-        let mut commands = std::mem::take(&mut *lock(&later.commands));
-        let unheard = commands.len();
+        let mut commands = Vec::with_capacity(jobs.len());
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             match job {
@@ -152,15 +163,23 @@ async fn work(mut disk: Disk, mut queue: mpsc::Receiver<Job>, later: Arc<Later>)
                 Job::Close(done) => closed = Some(done),
             }
         }
+        let mut kept = Vec::new();
+        if drained {
+            for (command, keep) in unheard.drain(..) {
+                commands.push(command);
+                kept.push(keep);
+            }
+        }
         if commands.is_empty() {
             disk.settle_down();
         } else {
             let done = disk.run(commands);
-            for (answer, result) in answers.into_iter().zip(done.into_iter().skip(unheard)) {
+            for (answer, result) in answers.into_iter().zip(done) {
                 // Who has gone away has left its claim behind, which says the rest.
                 let _ = answer.send(result);
             }
         }
+        drop(kept);
         if let Some(done) = closed {
             disk.close();
             let _ = done.send(());

@@ -211,3 +211,22 @@ async fn no_item_contact_or_message_can_be_read_off_the_disk() {
     let found = bytes.windows(6).filter(|part| part == b"canary").count();
     assert_eq!(found, 0);
 }
+
+#[tokio::test]
+async fn a_call_that_goes_away_while_it_claims_leaves_its_items_in_doubt_for_the_next_one() {
+    let (_folder, path) = place();
+    let ledger = in_file(&path).unwrap();
+    for round in 0..50 {
+        let name = format!("r{round}");
+        let ingestion = open(&ledger, &name).await;
+        let mut claiming = Box::pin(claim(&ingestion, &[0]));
+        // Polled once: the claim is on its way to the disk. Then nobody wants it any more.
+        assert!(futures_util::poll!(claiming.as_mut()).is_pending());
+        drop(claiming);
+        drop(ingestion);
+        let next = open(&ledger, &name).await;
+        assert!(matches!(settled(&next, 0).await, Some(State::InDoubt(_))), "round {round}");
+        assert!(claim(&next, &[0]).await.is_err());
+    }
+    ledger.close().await;
+}
