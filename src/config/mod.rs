@@ -144,3 +144,77 @@ impl Flags {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn check(words: &[&str]) -> Result<Config, String> {
+        let flags =
+            Program::try_parse_from([&["serve"], words].concat()).map_err(|error| error.to_string())?.flags;
+        flags
+            .check(DEFAULT_UPSTREAM_URL)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn what_is_said_reaches_the_component_that_it_is_for() {
+        let config = check(&[
+            "--ledger=memory:",
+            "--batch-max-age=2s",
+            "--upstream-rate=7",
+            "--upstream-concurrency=9",
+            "--upstream-bulk-concurrency=8",
+            "--doubts-in-a-row=3",
+            "--doubt-limit=40",
+        ])
+        .unwrap();
+        assert_eq!(config.audience.batch_max_age, Duration::from_secs(2));
+        let audience::DoubtLimits { in_a_row, unresolved } = config.audience.doubt;
+        assert_eq!((in_a_row, unresolved), (3, 40));
+        let upstream = config.upstream;
+        assert_eq!(upstream.rate, NonZeroU32::new(7));
+        assert_eq!((upstream.concurrency, upstream.bulk_concurrency), (9, 8));
+    }
+
+    #[test]
+    fn unsaid_the_components_have_their_own_defaults_and_a_file_more_room_than_memory() {
+        let config = check(&["--ledger=memory:"]).unwrap();
+        let upstream = upstream::Config::new(DEFAULT_UPSTREAM_URL).unwrap();
+        assert_eq!(config.upstream.rate, upstream.rate);
+        assert_eq!(config.upstream.concurrency, upstream.concurrency);
+        assert_eq!(config.upstream.bulk_concurrency, upstream.bulk_concurrency);
+        let (told, own) = (config.audience.doubt, audience::DoubtLimits::default());
+        assert_eq!((told.in_a_row, told.unresolved), (own.in_a_row, own.unresolved));
+        assert_eq!(config.ledger.max_bytes, 256 << 20);
+        assert_eq!(check(&["--ledger=file:x"]).unwrap().ledger.max_bytes as u64, 8 << 30);
+        assert_eq!(check(&["--ledger=file:x", "--ledger-max-bytes=1GiB"]).unwrap().ledger.max_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_its_flag() {
+        for word in [
+            "--batch-max-age=10001ms",
+            "--upstream-rate=0",
+            "--upstream-concurrency=0",
+            "--upstream-bulk-concurrency=257",
+            "--doubts-in-a-row=0",
+            "--doubt-limit=0",
+            "--ledger-max-bytes=1kB",
+            "--ledger-retention=91d",
+            "--workspace-keys-file=/not/there",
+        ] {
+            let problem = check(&["--ledger=memory:", word]).unwrap_err();
+            assert!(problem.contains(word.split('=').next().unwrap()), "{word}: {problem}");
+        }
+    }
+}

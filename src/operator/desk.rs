@@ -147,9 +147,11 @@ impl Desk {
             }
         };
         self.ledger.resolve(&scope, index, verdict, &by, note).await.map_err(told)?;
-        // The log has no note: what people write may be about a person.
-        tracing::info!(workspace = ?scope.workspace, campaign = scope.campaign.as_str(),
-            request_id = scope.request_id.as_str(), index, by, "an operator resolved an item in doubt");
+        // The log has no note: what people write may be about a person. The operator's own command needs no log.
+        if self.is_servers {
+            tracing::info!(workspace = ?scope.workspace, campaign = scope.campaign.as_str(),
+                request_id = scope.request_id.as_str(), index, by, "an operator resolved an item in doubt");
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     binary::{Running, run},
-    harness::{EVERGREEN, dispositions, items, request_id, with_key},
+    harness::{EVERGREEN, dispositions, items, keyed, reason, request_id, with_key},
     ledger_file::{add, place, serve},
     sandbox::Bench,
 };
@@ -200,6 +200,70 @@ async fn items_are_shown_in_pages_one_by_one_or_only_those_in_doubt() {
     assert_eq!(out, "");
     let (_, out, _) = office.ledger(&[&show(&DOUBT)[..], &["--index=1"]].concat()).await;
     assert!(out.lines().count() == 1 && out.contains("IN_DOUBT"), "{out}");
+}
+
+#[tokio::test]
+async fn more_items_than_one_answer_holds_are_shown_all_the_same() {
+    let office = Office::open().await;
+    add(office.server(), "large", 1_500).await;
+    let large = ["show", "--campaign", EVERGREEN, "--request-id=large", "--output=jsonl"];
+    let (_, out, said) = office.ledger(&[&large[..], &["--limit=1200"]].concat()).await;
+    assert_eq!(out.lines().count(), 1_200);
+    assert!(
+        out.lines().last().unwrap().contains(r#""index":1199"#) && said.contains("--from 1200"),
+        "{said}"
+    );
+    let (_, out, said) = office.ledger(&[&large[..], &["--limit=2000"]].concat()).await;
+    assert_eq!((out.lines().count(), said.as_str()), (1_500, ""));
+}
+
+#[tokio::test]
+async fn a_campaign_that_doubt_has_stopped_goes_on_when_an_operator_has_decided() {
+    let (rest, folder) = (Bench::default().await, TempDir::new().unwrap());
+    let url = format!("--upstream-url={}", rest.sandbox.campaigns_url());
+    let place = place(folder.path());
+    let server = Running::start(&["serve", "--listen=127.0.0.1:0", &url, &place, "--doubt-limit=2"]).await;
+    rest.fault(json!({"operation": "add", "count": 1, "reset_before": true})).await;
+    add(&server, "doubt", 2).await;
+    let stopped = || async {
+        let request = pb::AddAudienceRequest {
+            campaign_id: EVERGREEN.into(),
+            options: Some(request_id("next")),
+            items: items(1),
+        };
+        let stream = keyed(tokio_stream::once(request));
+        server.client().await.add_audience(stream).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(reason(&stopped().await.unwrap_err()).1, "DOUBT_LIMIT_REACHED");
+    let resolve = ["ledger", "resolve", "--index=0", "--rejected", "--note=nothing there", "--yes", &place];
+    let (code, _, said) = run(&[&resolve[..], &DOUBT[..]].concat()).await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(dispositions(&stopped().await.unwrap()), [Disposition::Added]);
+}
+
+#[tokio::test]
+async fn what_a_killed_server_had_on_its_way_is_in_doubt_for_the_next_one_and_for_the_operator() {
+    let mut office = Office::open().await;
+    office.rest.fault(json!({"operation": "add", "latency_ms": 60_000})).await;
+    let mut client = office.server().client().await;
+    let request = pb::AddAudienceRequest {
+        campaign_id: EVERGREEN.into(),
+        options: Some(request_id("killed")),
+        items: items(3),
+    };
+    let adding = tokio::spawn(async move { client.add_audience(keyed(tokio_stream::once(request))).await });
+    while office.rest.log().await.iter().filter(|call| call["operation"] == "add").count() < 3 {
+        tokio::task::yield_now().await;
+    }
+    office.server.take().unwrap().child.kill().await.unwrap();
+    adding.await.unwrap().unwrap_err();
+    // The file alone knows, and so does the next server.
+    let doubts = office.json(&["list"]).await;
+    assert_eq!((&doubts[1]["request_id"], &doubts[1]["items"]), (&json!("killed"), &json!(3)));
+    let server = serve(&office.rest, office.folder.path()).await;
+    assert!(server.said.contains("5 items are in doubt"), "{}", server.said);
+    let again = add(&server, "killed", 3).await;
+    assert_eq!(dispositions(&again), [Disposition::InDoubt; 3]);
 }
 
 #[tokio::test]
