@@ -68,14 +68,16 @@ pub(super) struct Moment {
 
 impl Command {
     /// Whether its answer means that it is on the disk. The others only make an ingestion's story rounder:
-    /// what a crash takes of them is told as INTERRUPTED, or as doubt, which is what a crash is.
+    /// what a crash or a failure takes of them is told as INTERRUPTED, which is what it was.
     pub(super) fn is_durable(&self) -> bool {
         match self {
-            Self::Open { .. } | Self::End { .. } | Self::Lose { .. } => false,
+            Self::Open { .. } | Self::End { .. } => false,
             Self::Refuse { .. }
             | Self::Claim { .. }
             | Self::Settle { .. }
             | Self::SettleAgain { .. }
+            // Nobody waits for it, and nobody would say it again.
+            | Self::Lose { .. }
             | Self::Attempt { .. }
             | Self::Resolve { .. } => true,
         }

@@ -90,7 +90,7 @@ async fn whichever_operation_fails_once_everything_is_told_rightly_when_the_disk
         let begun = disk.operations();
         disk.fail_at(begun + operation);
         let expected = run(&ledger).await;
-        if disk.operations() < begun + operation {
+        if disk.operations() <= begun + operation {
             assert!(refusals > 10, "{refusals} of {operation} failures were felt");
             break;
         }
