@@ -63,6 +63,13 @@ impl Book {
         self.told.iter().all(Option::is_some)
     }
 
+    /// An item that is settled, if there is one.
+    pub(crate) fn any_settled(&self) -> Option<usize> {
+        let is_settled =
+            |told: &Option<Told>| told.as_ref().is_some_and(|told| told.disposition != Disposition::Invalid);
+        self.told.iter().position(is_settled)
+    }
+
     pub(crate) fn unsettled(&self) -> Vec<&str> {
         let persons = self.persons.iter().zip(&self.told);
         persons.filter(|(_, told)| told.is_none()).map(|(person, _)| person.as_str()).collect()

@@ -52,6 +52,9 @@ impl Caller {
             self.call(Duration::from_secs(20)).await;
             if self.is_settled() && self.has_ended {
                 self.look_back().await;
+                if !self.has_twin {
+                    self.reuse().await;
+                }
                 return Ok(());
             }
             self.rest(500).await;
@@ -110,6 +113,29 @@ impl Caller {
         let start = if self.rng.u8(0..4) == 0 { self.rng.usize(0..=settled).min(count - 1) } else { 0 };
         let end = if self.rng.u8(0..8) == 0 { self.rng.usize(start + 1..=count) } else { count };
         start..end
+    }
+
+    /// Other items under the same request id are found out, and nothing of the call is sent.
+    async fn reuse(&mut self) {
+        let Some(index) = self.import.book.lock().unwrap().any_settled() else { return };
+        let mut items = self.import.items(&self.import.versions());
+        items[index].email = "someone.else@example.com".to_owned();
+        let timeout = Duration::from_secs(20);
+        let verb = Verb { client: connect(), import: Arc::clone(&self.import), first_index: 0, timeout };
+        let before = self.world.truth.count(&self.import.prefix());
+        let answer = verb.add(items).await;
+        self.world.event(|| format!("caller: reused {}", answer.tell()));
+        let cause = answer.termination.as_ref().map(|failure| failure.reason().as_str_name().to_owned());
+        let cause = answer.reason().or(cause).unwrap_or_default();
+        // Its last crash may be of this moment: then nobody said anything.
+        let is_found_out =
+            cause.ends_with("REQUEST_ID_REUSED") || (answer.failure.is_some() && cause.is_empty());
+        if !is_found_out {
+            self.world.fault(format!("another item in a settled place: {}", answer.tell()));
+        }
+        if self.world.truth.count(&self.import.prefix()) != before {
+            self.world.fault("a call with another item in a settled place messaged somebody".to_owned());
+        }
     }
 
     /// What the service remembers is what it told.

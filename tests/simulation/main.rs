@@ -8,7 +8,6 @@ mod answer;
 mod book;
 mod caller;
 mod coverage;
-mod dbg;
 #[path = "../support/disk.rs"]
 mod disk;
 mod harm;

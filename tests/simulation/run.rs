@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A host's clock moves in steps of this.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 /// No run takes longer, or something waits for what never comes.
 const LONGEST: Duration = Duration::from_secs(1_200);
 
