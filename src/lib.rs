@@ -18,9 +18,10 @@
 //!
 //! # The modules, top to bottom
 //! A module may use those below it, never one above; `tests/architecture.rs` holds it to that.
-//! `cli` and `server` put the parts together, `config` checks what they are told, `grpc` is the edge,
-//! `campaigns` the work, `ledger` the memory, `upstream` the road, then `secret`, `context`, `clock`, `model` and
-//! `error`. `sandbox` (the emulator, which imports nothing of ours) and `telemetry` stand beside.
+//! `cli` and `server` put the parts together, `operator` lets who runs them look at doubt and decide it, `config`
+//! checks what they are told, `grpc` is the edge, `campaigns` the work, `ledger` the memory, `upstream` the road,
+//! then `secret`, `context`, `clock`, `model` and `error`. `sandbox` (the emulator, which imports nothing of ours)
+//! and `telemetry` stand beside.
 
 pub mod campaigns;
 pub mod cli;
@@ -31,6 +32,7 @@ pub mod error;
 pub mod grpc;
 pub mod ledger;
 pub mod model;
+pub mod operator;
 pub mod sandbox;
 pub mod secret;
 pub mod server;

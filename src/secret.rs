@@ -2,6 +2,7 @@
 //! one use says nothing about another. It lives in a file beside the ledger, never inside it.
 
 mod file;
+mod private;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use ring::{
 use secrecy::{ExposeSecret as _, SecretBox};
 
 pub use file::SecretFault;
+pub use private::{PrivateFault, read_private};
 
 /// The length of the secret and of every key derived from it.
 pub const SECRET_BYTES: usize = 32;
@@ -61,6 +63,11 @@ impl Secret {
     /// never overwritten.
     pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, SecretFault> {
         file::load_or_create(path.as_ref())
+    }
+
+    /// Reads the secret from `path`. `None`: there is no such file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Option<Self>, SecretFault> {
+        file::load(path.as_ref())
     }
 
     /// The key for one purpose (HKDF-SHA256).

@@ -61,13 +61,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds every part. Nothing is bound or sent.
+    /// Builds every part around this ledger, which who opened it closes when the server has ended. Nothing is
+    /// bound or sent.
     ///
     /// # Errors
     /// Where the upstream client cannot be built (no usable certificates, say).
-    pub fn new(config: &Config, secret: &Secret, clock: Clock) -> Result<Self, upstream::ConfigFault> {
+    pub fn new(
+        config: &Config,
+        secret: &Secret,
+        clock: Clock,
+        ledger: Ledger,
+    ) -> Result<Self, upstream::ConfigFault> {
         let client = upstream::Client::new(&config.upstream, clock)?;
-        Ok(Self::assemble(config, secret, clock, client, Ledger::in_memory(config.ledger, clock)))
+        Ok(Self::assemble(config, secret, clock, client, ledger))
     }
 
     /// Puts the service together around this client and this ledger: a simulation brings its own. Nothing is
@@ -98,7 +104,7 @@ impl Server {
             messages: Messages::new(client.clone()),
             cancel: Cancel::new(client, hub.clone(), tracker.clone()),
             hub,
-            workspaces: Workspaces::new(secret),
+            workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),
         };
         Self {

@@ -7,9 +7,10 @@ use std::{
 };
 
 /// Top to bottom: a module may use those below it, never one above.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "cli",
     "server",
+    "operator",
     "config",
     "grpc",
     "campaigns",

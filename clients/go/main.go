@@ -1,4 +1,5 @@
-// Adds three contacts to a campaign, follows their messages to the end, and checks every answer.
+// Adds three contacts to a campaign, follows their messages to the end, imports a few hundred more, and checks
+// every answer.
 //
 // usage: go run . HOST:PORT   (`./run HOST:PORT` generates the stubs first)
 // BLUBASH_API_KEY is the workspace's key; without it, the sandbox's.
@@ -111,7 +112,7 @@ func get(api pb.CampaignsServiceClient, id string) (*pb.CampaignMessage, error) 
 func list(api pb.CampaignsServiceClient) (listed []string) {
 	for token := ""; ; {
 		ctx, done := call(15 * time.Second)
-		page := must(api.ListMessages(ctx, &pb.ListMessagesRequest{CampaignId: campaign, PageSize: 2, PageToken: token}))
+		page := must(api.ListMessages(ctx, &pb.ListMessagesRequest{CampaignId: campaign, PageSize: 100, PageToken: token}))
 		done()
 		for _, m := range page.Messages {
 			listed = append(listed, m.MessageId)
@@ -172,6 +173,120 @@ func watch(api pb.CampaignsServiceClient, ids []string) map[string]string {
 	}
 }
 
+// rows are what a file of contacts would hold in these rows.
+func rows(first, last int) (items []*pb.AudienceItem) {
+	for n := first; n < last; n++ {
+		items = append(items, &pb.AudienceItem{
+			ItemId:    fmt.Sprintf("row-%d", n),
+			Recipient: &pb.AudienceItem_Identifier{Identifier: fmt.Sprintf("55119%08d", n)},
+			Schedule:  &pb.Schedule{When: &pb.Schedule_Immediate{Immediate: &pb.Immediate{}}},
+		})
+	}
+	return items
+}
+
+// ingest streams items and reads their results meanwhile: one goroutine sends, another receives.
+func ingest(api pb.CampaignsServiceClient, requestID string, items []*pb.AudienceItem, first int64) []*pb.AudienceItemResult {
+	ctx, done := call(60 * time.Second)
+	defer done()
+	stream := must(api.IngestAudience(ctx))
+
+	told, sent := make(chan struct{}), make(chan error, 1)
+	go func() { sent <- send(stream, requestID, items, first, told) }()
+
+	var results []*pb.AudienceItemResult
+	var last *pb.IngestAudienceResponse
+	settled := first
+	for {
+		response, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break // The stream ended with OK.
+		}
+		must(response, err)
+		check(response.RequestId == requestID, "every message names the ingestion")
+		check(last.GetSummary() == nil, "the last message alone has the summary")
+		if len(results) == 0 && len(response.Results) > 0 {
+			close(told)
+		}
+		results = append(results, response.Results...)
+		// Every item below settled_through has its result: who loses the connection may go on there, with that as
+		// first_index (or at the first result that is NOT_ATTEMPTED or PENDING, where there is one).
+		check(settled <= response.SettledThrough && response.SettledThrough <= first+int64(len(results)),
+			"settled_through tells the truth")
+		settled, last = response.SettledThrough, response
+	}
+	check(<-sent == nil, "results come while items still go up, and all are sent")
+
+	end := first + int64(len(items))
+	check(len(results) == len(items) && settled == end, "one result an item")
+	var replayed int64
+	for i, r := range results {
+		check(r.Index == first+int64(i), "in order")
+		if r.Replayed {
+			replayed++
+		}
+	}
+	summary := last.GetSummary()
+	check(summary != nil && last.Termination == nil, "the last message has the summary, and nothing ended it early")
+	check(summary.Received == end-first && summary.Added == end-first, "all are added")
+	check(summary.Replayed == replayed, "the summary counts the replayed")
+	fmt.Printf("  %d to %d: %d added, %d of them replayed\n", first, end-1, summary.Added, replayed)
+	return results
+}
+
+// send sends all items, and half-closes: without CloseSend the server waits for more.
+func send(stream pb.CampaignsService_IngestAudienceClient, requestID string, items []*pb.AudienceItem, first int64,
+	told <-chan struct{}) error {
+	head := &pb.IngestAudienceRequest{
+		CampaignId: campaign,
+		Options:    &pb.AudienceOptions{RequestId: requestID, FirstIndex: first},
+	}
+	if err := stream.Send(head); err != nil {
+		return err // io.EOF: the call has ended already, and Recv says how.
+	}
+	for start := 0; start < len(items); start += 50 {
+		end := min(start+50, len(items))
+		if end == len(items) {
+			// Only to show it: results come while items still go up.
+			select {
+			case <-told:
+			case <-stream.Context().Done():
+				return io.EOF // The call has ended: who waits on anything else than Send must look at this, too.
+			}
+		}
+		// It blocks while the server has no room: the server reads no faster than it can send on.
+		if err := stream.Send(&pb.IngestAudienceRequest{Items: items[start:end]}); err != nil {
+			return err
+		}
+	}
+	return stream.CloseSend()
+}
+
+// ingestion is what became of an ingestion, page by page, for who lost the answer.
+func ingestion(api pb.CampaignsServiceClient, requestID string) (results []*pb.AudienceItemResult) {
+	for token := ""; ; {
+		ctx, done := call(15 * time.Second)
+		page := must(api.GetIngestion(ctx, &pb.GetIngestionRequest{
+			CampaignId: campaign, RequestId: requestID, PageSize: 150, PageToken: token,
+		}))
+		done()
+		check(page.State == pb.IngestionState_INGESTION_STATE_ENDED, "it has ended")
+		results = append(results, page.Results...)
+		if token = page.NextPageToken; token == "" {
+			check(page.Summary.GetReceived() == int64(len(results)), "its summary counts every item once")
+			return results
+		}
+	}
+}
+
+// same says whether both are the same results of the same items, replayed or not.
+func same(a, b []*pb.AudienceItemResult) bool {
+	return slices.EqualFunc(a, b, func(a, b *pb.AudienceItemResult) bool {
+		return a.Index == b.Index && a.ItemId == b.ItemId && a.Disposition == b.Disposition &&
+			a.GetAdded().GetMessageId() == b.GetAdded().GetMessageId()
+	})
+}
+
 func main() {
 	log.SetFlags(0)
 	check(len(os.Args) == 2, "usage: go run . HOST:PORT")
@@ -217,6 +332,43 @@ func main() {
 	for i, r := range add(api, requestID) {
 		check(r.Replayed && r.GetAdded().GetMessageId() == ids[i], "every result is replayed")
 	}
+
+	requestID = rand.Text()
+	fmt.Println("IngestAudience, request_id", requestID)
+	before := list(api)
+	told := ingest(api, requestID, rows(0, 300), 0)
+	for _, r := range told {
+		check(!r.Replayed, "all are new")
+	}
+
+	fmt.Println("IngestAudience again, with the same request_id: nothing is sent twice")
+	again := ingest(api, requestID, rows(0, 300), 0)
+	for _, r := range again {
+		check(r.Replayed, "every result is replayed")
+	}
+	check(same(again, told), "the same messages")
+
+	fmt.Println("IngestAudience resumed at row 200, with the same request_id and more rows")
+	resumed := ingest(api, requestID, rows(200, 400), 200)
+	for _, r := range resumed {
+		check(r.Replayed == (r.Index < 300), "only what is new is sent")
+	}
+	check(same(resumed[:100], told[200:]), "the same messages")
+	told = append(told, resumed[100:]...)
+	var expected []string
+	for _, r := range told {
+		expected = append(expected, r.Added.MessageId)
+	}
+	expected = append(expected, before...)
+	after := list(api)
+	slices.Sort(expected)
+	slices.Sort(after)
+	check(slices.Equal(after, expected), "one message a row, and no other")
+
+	fmt.Println("GetIngestion, page by page")
+	got := ingestion(api, requestID)
+	fmt.Printf("  %d results\n", len(got))
+	check(same(got, told), "the same results")
 
 	fmt.Println("GetMessage of a message that is not there")
 	_, err := get(api, "no-such-message")

@@ -1,4 +1,5 @@
-"""Adds three contacts to a campaign, follows their messages to the end, and checks every answer.
+"""Adds three contacts to a campaign, follows their messages to the end, imports a few hundred more, and checks
+every answer.
 
 usage: main.py HOST:PORT   (`./run HOST:PORT` installs the libraries and generates the stubs first)
 BLUBASH_API_KEY is the workspace's key; without it, the sandbox's.
@@ -7,6 +8,7 @@ BLUBASH_API_KEY is the workspace's key; without it, the sandbox's.
 import os
 import pathlib
 import sys
+import threading
 import time
 import uuid
 
@@ -87,6 +89,79 @@ def cancel(api, message_id):
             time.sleep(wait)
 
 
+def messages(api):
+    """The ids of the campaign's messages. The last page has no token for another."""
+    ids, token = set(), None
+    while token != "":
+        page = api.ListMessages(
+            campaigns.ListMessagesRequest(campaign_id=CAMPAIGN, page_size=100, page_token=token or ""), **CALL
+        )
+        ids.update(m.message_id for m in page.messages)
+        token = page.next_page_token
+    return ids
+
+
+def rows(first, last):
+    """What a file of contacts would hold in these rows."""
+    now = audience.Schedule(immediate=audience.Immediate())
+    return [audience.AudienceItem(item_id=f"row-{n}", identifier=f"55119{n:08}", schedule=now) for n in range(first, last)]
+
+
+def ingest(api, request_id, items, first_index=0):
+    """Streams items and reads their results meanwhile: the library sends from a thread of its own."""
+    told, told_in_time = threading.Event(), []
+
+    def requests():
+        options = audience.AudienceOptions(request_id=request_id, first_index=first_index)
+        yield campaigns.IngestAudienceRequest(campaign_id=CAMPAIGN, options=options)
+        for start in range(0, len(items), 50):
+            if start + 50 >= len(items):
+                # Only to show it: results come while items still go up.
+                told_in_time.append(told.wait(10))
+            yield campaigns.IngestAudienceRequest(items=items[start : start + 50])
+
+    results, settled, last = [], first_index, None
+    # The loop ends when the stream ends with OK; any other status raises. Every item below settled_through has its
+    # result: who loses the connection may go on there, with that as first_index (or at the first result that is
+    # NOT_ATTEMPTED or PENDING, where there is one).
+    for response in api.IngestAudience(requests(), metadata=METADATA, timeout=60):
+        check(response.request_id == request_id, "every message names the ingestion")
+        check(last is None or not last.HasField("summary"), "the last message alone has the summary")
+        results.extend(response.results)
+        check(settled <= response.settled_through <= first_index + len(results), "settled_through tells the truth")
+        settled, last = response.settled_through, response
+        if results:
+            told.set()
+    end = first_index + len(items)
+    check(told_in_time == [True], "results come while items still go up")
+    check([result.index for result in results] == list(range(first_index, end)), "one result an item, in order")
+    check(settled == end and last.HasField("summary"), "the last message has the summary")
+    check(not last.HasField("termination"), "nothing ended it early")
+    check(last.summary.received == last.summary.added == len(items), "all are added")
+    check(last.summary.replayed == sum(result.replayed for result in results), "the summary counts the replayed")
+    print(f"  {first_index} to {end - 1}: {last.summary.added} added, {last.summary.replayed} of them replayed")
+    return results
+
+
+def ingestion(api, request_id):
+    """What became of an ingestion, page by page, for who lost the answer."""
+    results, token = [], None
+    while token != "":
+        request = campaigns.GetIngestionRequest(
+            campaign_id=CAMPAIGN, request_id=request_id, page_size=150, page_token=token or ""
+        )
+        page = api.GetIngestion(request, **CALL)
+        check(page.state == campaigns.INGESTION_STATE_ENDED, "it has ended")
+        results.extend(page.results)
+        token = page.next_page_token
+    check(page.summary.received == page.summary.added == len(results), "its summary counts every item once")
+    return results
+
+
+def facts(results):
+    return [(r.index, r.item_id, r.disposition, r.added.message_id) for r in results]
+
+
 def main(target):
     channel = grpc.insecure_channel(target, options=[("grpc.service_config", SERVICE_CONFIG.read_text())])
     api = campaigns_grpc.CampaignsServiceStub(channel)
@@ -105,13 +180,7 @@ def main(target):
         print(f"  {got.message_id}: {got.upstream_status}")
         check(got.message_id == message_id, "the message that was asked for")
 
-    listed, token = set(), None
-    while token != "":
-        page = api.ListMessages(
-            campaigns.ListMessagesRequest(campaign_id=CAMPAIGN, page_size=2, page_token=token or ""), **CALL
-        )
-        listed.update(m.message_id for m in page.messages)
-        token = page.next_page_token
+    listed = messages(api)
     print(f"ListMessages: {len(listed)} messages")
     check(listed.issuperset(ids), "the list has all three")
 
@@ -132,6 +201,30 @@ def main(target):
     again = add(api, request_id)
     check(all(result.replayed for result in again.results), "every result is replayed")
     check([result.added.message_id for result in again.results] == ids, "the same messages")
+
+    request_id = str(uuid.uuid4())
+    print(f"IngestAudience, request_id {request_id}")
+    before = messages(api)
+    told = ingest(api, request_id, rows(0, 300))
+    check(not any(result.replayed for result in told), "all are new")
+
+    print("IngestAudience again, with the same request_id: nothing is sent twice")
+    again = ingest(api, request_id, rows(0, 300))
+    check(all(result.replayed for result in again), "every result is replayed")
+    check(facts(again) == facts(told), "the same messages")
+
+    print("IngestAudience resumed at row 200, with the same request_id and more rows")
+    resumed = ingest(api, request_id, rows(200, 400), first_index=200)
+    check([result.replayed for result in resumed] == [True] * 100 + [False] * 100, "only what is new is sent")
+    check(facts(resumed[:100]) == facts(told[200:]), "the same messages")
+    told += resumed[100:]
+    new = messages(api) - before
+    check(new == {result.added.message_id for result in told} and len(new) == 400, "one message a row, and no other")
+
+    print("GetIngestion, page by page")
+    got = ingestion(api, request_id)
+    print(f"  {len(got)} results")
+    check(facts(got) == facts(told), "the same results")
 
     print("GetMessage of a message that is not there")
     try:

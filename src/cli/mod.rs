@@ -1,5 +1,7 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
+mod ledger;
+mod open;
 mod sandbox;
 mod serve;
 
@@ -11,8 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const AFTER_HELP: &str = "\
 Try it: `blubash-grpc serve --sandbox` starts the service on an emulator of the vendor's API and prints a
-first call to paste. RUST_LOG sets the log level (info). Exit codes: 0 ended in order, 1 could not start,
-2 wrong usage, 130 ended at once by a second signal.";
+first call to paste. RUST_LOG sets the log level (info). Exit codes: 0 done, or ended in order; 1 could not
+start, or could not do it; 2 wrong usage; 130 ended at once by a second signal.";
 
 /// The gRPC face of the BluBash Campaigns API.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Emulate the vendor's REST API, for development and tests: nobody is messaged
     Sandbox(Box<sandbox::Args>),
+    /// Look at what is in doubt in the ledger, and decide it
+    Ledger(Box<ledger::Args>),
 }
 
 /// Runs the command that the arguments name.
@@ -42,6 +46,7 @@ pub fn run() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(*args).await,
             Command::Sandbox(args) => sandbox::run(*args).await,
+            Command::Ledger(args) => ledger::run(*args).await,
         }
     });
     match ended {

@@ -2,13 +2,20 @@
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use super::{Signals, say};
+use super::{
+    Signals,
+    open::{self, Opened},
+    say,
+};
 use crate::{
     clock::Clock,
-    config::{DEFAULT_UPSTREAM_URL, Flags},
+    config::{DEFAULT_UPSTREAM_URL, Flags, LedgerPlace, Place},
+    error::Error,
+    ledger::Ledger,
+    operator::OperatorSocket,
     sandbox::{self, Sandbox},
-    secret::Secret,
     server::{self, Server},
 };
 
@@ -38,24 +45,31 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow!("these settings cannot be used:\n  {}", problems.join("\n  "))
     })?;
-    let secret = match &flags.secret_file {
-        Some(path) => Secret::load_or_create(path).map_err(|fault| anyhow!("--secret-file: {fault}"))?,
-        None => Secret::random(),
-    };
     let signals = Signals::install()?;
-    let server =
-        Server::new(&config, &secret, Clock::System).context("the upstream client cannot be built")?;
+    let Opened { ledger, secret, is_new } = open::open_or_make(&config.place, config.ledger)?;
+    let operator = match &config.place.operator_socket {
+        Some(path) => {
+            let socket =
+                OperatorSocket::bind(path).await.map_err(|fault| anyhow!("--operator-socket: {fault}"))?;
+            let stopping = CancellationToken::new();
+            let serving = socket.serve(ledger.clone(), stopping.clone());
+            Some((stopping, tokio::spawn(serving)))
+        }
+        None => None,
+    };
+    let server = Server::new(&config, &secret, Clock::System, ledger.clone())
+        .context("the upstream client cannot be built")?;
     let listener = server::listen(flags.listen).await.map_err(|problem| anyhow!(problem))?;
     let addr = listener.local_addr()?;
 
     match &sandbox {
         Some(sandbox) => say(&banner(addr, sandbox)),
-        None => {
-            tracing::warn!(
-                "the ledger is in memory: after a restart, a repeated request_id sends its items again"
-            );
-            say(&format!("blubash-grpc serves {upstream_url}"));
-        }
+        None => say(&format!("blubash-grpc serves {upstream_url}")),
+    }
+    tell_of(&config.place, is_new, sandbox.is_some());
+    let doubts = in_doubt(&ledger).await.map_err(|error| anyhow!("--ledger: {error}"))?;
+    if doubts > 0 {
+        say(&format!("{doubts} items are in doubt: blubash-grpc ledger list{}", named(&config.place)));
     }
     if let Some(path) = &flags.port_file {
         // Whole or not at all: a script may be waiting for the file to appear.
@@ -70,7 +84,53 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         signals.shutdown().await;
         say("draining; a second signal ends at once");
     };
-    Ok(server.serve(listener, shutdown).await?)
+    let served = server.serve(listener, shutdown).await;
+    // Until here an operator may ask what the drain waits for.
+    if let Some((stopping, serving)) = operator {
+        stopping.cancel();
+        let _ = serving.await;
+    }
+    ledger.close().await;
+    Ok(served?)
+}
+
+/// Says where the memory of what was sent is.
+fn tell_of(place: &Place, is_new: bool, sandbox: bool) {
+    match &place.ledger {
+        LedgerPlace::File(file) if is_new => {
+            say(&format!(
+                "the ledger is {}, made just now: nothing sent before is known to it",
+                file.display()
+            ));
+        }
+        LedgerPlace::File(file) => say(&format!("the ledger is {}", file.display())),
+        LedgerPlace::Memory if sandbox => {}
+        LedgerPlace::Memory => tracing::warn!(
+            "the ledger is in memory: after a restart, a repeated request_id sends its items again"
+        ),
+    }
+}
+
+/// The flag by which a command finds the same ledger.
+fn named(place: &Place) -> String {
+    match &place.ledger {
+        _ if place.is_default => String::new(),
+        LedgerPlace::File(file) => format!(" --ledger file:{}", file.display()),
+        LedgerPlace::Memory => String::new(),
+    }
+}
+
+/// How many items are in doubt, in all campaigns.
+async fn in_doubt(ledger: &Ledger) -> Result<u64, Error> {
+    let (mut items, mut after) = (0, None);
+    loop {
+        let page = ledger.list_doubts(after, 500).await?;
+        items += page.entries.iter().map(|entry| entry.indexes.len() as u64).sum::<u64>();
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(items),
+        }
+    }
 }
 
 fn banner(addr: std::net::SocketAddr, sandbox: &Sandbox) -> String {

@@ -1,5 +1,7 @@
 //! Who calls: the API key that came with a call names its workspace and opens it upstream.
 
+use std::{collections::HashMap, sync::Arc};
+
 use ring::hmac;
 use tonic::metadata::MetadataMap;
 
@@ -12,20 +14,28 @@ use crate::{
 /// The metadata key under which a caller sends its API key.
 pub const API_KEY: &str = "x-api-key";
 
-/// The longest API key, in bytes.
-pub const MAX_API_KEY_BYTES: usize = 512;
-
 /// Names workspaces by a keyed digest of their API key: whoever reads a log or the ledger cannot try keys
 /// against it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Workspaces {
     naming: hmac::Key,
+    /// By what a later key of a workspace would name it: what its first key names it.
+    firsts: Arc<HashMap<WorkspaceId, WorkspaceId>>,
 }
 
 impl Workspaces {
-    /// Names under this secret.
-    pub fn new(secret: &Secret) -> Self {
-        Self { naming: secret.hmac_key(Purpose::Workspace) }
+    /// Names under this secret. Each list of `same` holds the keys of one workspace, which the first of
+    /// them names.
+    pub fn new(secret: &Secret, same: &[Vec<ApiKey>]) -> Self {
+        let naming = secret.hmac_key(Purpose::Workspace);
+        let mut firsts = HashMap::new();
+        for keys in same {
+            let mut ids = keys.iter().map(|key| named(&naming, key.expose()));
+            if let Some(first) = ids.next() {
+                firsts.extend(ids.map(|later| (later, first)));
+            }
+        }
+        Self { naming, firsts: firsts.into() }
     }
 
     /// The workspace whose key came with a call.
@@ -34,11 +44,17 @@ impl Workspaces {
     /// `ApiKeyInvalid`, with what is wrong with the key; the key itself is never told.
     pub fn of(&self, metadata: &MetadataMap) -> Result<Workspace, Error> {
         let key = key(metadata)?;
-        let digest = hmac::sign(&self.naming, key.as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest.as_ref()[..16]);
-        Ok(Workspace { id: WorkspaceId(id), key: ApiKey::new(key) })
+        let id = named(&self.naming, key);
+        // Only the name is the first key's: what goes upstream is the key that came.
+        Ok(Workspace { id: self.firsts.get(&id).copied().unwrap_or(id), key: ApiKey::new(key) })
     }
+}
+
+fn named(naming: &hmac::Key, key: &str) -> WorkspaceId {
+    let digest = hmac::sign(naming, key.as_bytes());
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.as_ref()[..16]);
+    WorkspaceId(id)
 }
 
 fn key(metadata: &MetadataMap) -> Result<&str, Error> {
@@ -55,7 +71,7 @@ fn key(metadata: &MetadataMap) -> Result<&str, Error> {
     if key.is_empty() {
         return refused("the API key is empty: send your workspace's key as metadata \"x-api-key\"");
     }
-    if key.len() > MAX_API_KEY_BYTES {
+    if key.len() > ApiKey::MAX_BYTES {
         return refused(
             "the API key is too long: send your workspace's key, at most 512 bytes, as \"x-api-key\"",
         );
@@ -90,18 +106,33 @@ mod tests {
         let open = |key: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert(API_KEY, MetadataValue::try_from(key).unwrap());
-            Workspaces::new(&secret).of(&metadata).unwrap()
+            Workspaces::new(&secret, &[]).of(&metadata).unwrap()
         };
         assert_eq!(open("bb_live_1").key.expose(), "bb_live_1");
         assert_eq!(open("bb_live_1").id, open("bb_live_1").id);
         assert_ne!(open("bb_live_1").id, open("bb_live_2").id);
-        let elsewhere = Workspaces::new(&Secret::random()).of(&metadata(&[b"bb_live_1"])).unwrap();
+        let elsewhere = Workspaces::new(&Secret::random(), &[]).of(&metadata(&[b"bb_live_1"])).unwrap();
         assert_ne!(open("bb_live_1").id, elsewhere.id, "under another secret the key has another name");
     }
 
     #[test]
+    fn keys_that_are_said_to_be_one_workspaces_have_its_name_and_go_upstream_as_they_are() {
+        let secret = Secret::random();
+        let plain = Workspaces::new(&secret, &[]);
+        let list = |keys: &[&str]| keys.iter().copied().map(ApiKey::new).collect::<Vec<_>>();
+        let united = Workspaces::new(&secret, &[list(&["old", "new", "newest"]), list(&["a", "b"])]);
+        let id = |of: &Workspaces, key: &str| of.of(&metadata(&[key.as_bytes()])).unwrap().id;
+        for key in ["old", "new", "newest"] {
+            assert_eq!(id(&united, key), id(&plain, "old"), "{key}");
+            assert_eq!(united.of(&metadata(&[key.as_bytes()])).unwrap().key.expose(), key);
+        }
+        assert_eq!(id(&united, "b"), id(&plain, "a"));
+        assert_eq!(id(&united, "other"), id(&plain, "other"));
+    }
+
+    #[test]
     fn a_key_that_cannot_be_one_is_refused_in_words_that_say_what_to_send() {
-        let long = [b'k'; MAX_API_KEY_BYTES + 1];
+        let long = [b'k'; ApiKey::MAX_BYTES + 1];
         let lists: [&[&[u8]]; 10] = [
             &[],
             &[b""],
@@ -115,11 +146,11 @@ mod tests {
             &[b"canary", b"canary"],
         ];
         for keys in lists {
-            let error = Workspaces::new(&Secret::random()).of(&metadata(keys)).unwrap_err();
+            let error = Workspaces::new(&Secret::random(), &[]).of(&metadata(keys)).unwrap_err();
             assert_eq!(error.reason(), Reason::ApiKeyInvalid);
             assert!(error.message().contains("x-api-key"), "{error}");
             assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         }
-        assert!(Workspaces::new(&Secret::random()).of(&metadata(&[&long[1..]])).is_ok());
+        assert!(Workspaces::new(&Secret::random(), &[]).of(&metadata(&[&long[1..]])).is_ok());
     }
 }

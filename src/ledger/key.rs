@@ -112,6 +112,18 @@ pub(super) fn parse_at(key: &[u8]) -> Option<(Scope, u64)> {
     Some((scope, u64::from_be_bytes(rest.try_into().ok()?)))
 }
 
+/// Reads the workspace of a key of `Table::Header`.
+pub(super) fn workspace(key: &[u8]) -> Option<WorkspaceId> {
+    key.get(1..)?.first_chunk().map(|id| WorkspaceId(*id))
+}
+
+/// The first key of a table behind all of a workspace's.
+pub(super) fn after_workspace(table: Table, workspace: WorkspaceId) -> Vec<u8> {
+    let mut key = start(table, 16);
+    key.extend_from_slice(&workspace.0);
+    after(key)
+}
+
 /// Reads the index at the end of a key.
 pub(super) fn index(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|last| u64::from_be_bytes(*last))

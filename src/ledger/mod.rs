@@ -39,7 +39,7 @@ use self::{
 use crate::{
     clock::Clock,
     error::{Error, Reason},
-    model::{CampaignId, MessageId, ResultView, WorkspaceId},
+    model::{CampaignId, MessageId, RequestId, ResultView, WorkspaceId},
 };
 
 /// How much the ledger keeps, and how long.
@@ -149,6 +149,15 @@ impl Ledger {
     /// As for [`Ledger::read`].
     pub async fn list_doubts(&self, after: Option<DoubtCursor>, limit: usize) -> Result<DoubtPage, Error> {
         self.0.read(move |tables, _| logic::list_doubts(tables, after.as_ref(), limit)).await
+    }
+
+    /// The ingestions of this name, one a workspace at most: a request id means something only within one.
+    ///
+    /// # Errors
+    /// As for [`Ledger::read`].
+    pub async fn scopes(&self, campaign: &CampaignId, request_id: &RequestId) -> Result<Vec<Scope>, Error> {
+        let (campaign, request_id) = (campaign.clone(), request_id.clone());
+        self.0.read(move |tables, _| logic::scopes(tables, &campaign, &request_id)).await
     }
 
     /// Up to `limit` recorded items of an ingestion from index `from` on, with what was done to them. `None`:

@@ -2,28 +2,24 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use secrecy::{ExposeSecret as _, zeroize::Zeroizing};
 
-use super::{SECRET_BYTES, Secret, random_bytes};
+use super::{
+    SECRET_BYTES, Secret,
+    private::{PrivateFault, read_private},
+    random_bytes,
+};
 
 /// Why the secret's file cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFault {
-    /// It exists and cannot be read.
-    #[error(
-        "cannot read the secret file {}: {source}; make it readable by the user that runs this server",
-        path.display()
-    )]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// It cannot be read, or others can read it.
+    #[error("the secret file: {0}")]
+    File(#[from] PrivateFault),
     /// It does not exist and cannot be made.
     #[error(
         "cannot create the secret file {}: {source}; make its folder exist and writable by the user that \
@@ -35,24 +31,6 @@ pub enum SecretFault {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// The path leads to something that is not a file.
-    #[error("the secret file {} is not a regular file; name a file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Other users can read it.
-    #[error(
-        "the secret file {} has mode {mode:04o}, so that other users can reach it; run: chmod 600 FILE (in \
-         Kubernetes: defaultMode 0400 on the secret's volume), and if others may have read it, make a new one",
-        path.display()
-    )]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
     },
     /// It holds something else.
     #[error(
@@ -76,29 +54,9 @@ pub(super) fn load_or_create(path: &Path) -> Result<Secret, SecretFault> {
         .ok_or_else(|| SecretFault::NotCreated { path: path.into(), source: io::ErrorKind::NotFound.into() })
 }
 
-/// `None`: there is no such file.
-fn load(path: &Path) -> Result<Option<Secret>, SecretFault> {
-    let unreadable = |source| SecretFault::Unreadable { path: path.into(), source };
-    // Asked before it is opened: opening a pipe would wait for a writer.
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(SecretFault::NotAFile { path: path.into() }),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Asked of the open file, so that it cannot be another one by now.
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(SecretFault::Exposed { path: path.into(), mode });
-        }
-    }
-    // Room enough that the vector never moves, so no copy of it is left behind in memory.
-    let mut content = Zeroizing::new(Vec::with_capacity(128));
-    file.take(67).read_to_end(&mut content).map_err(unreadable)?;
+pub(super) fn load(path: &Path) -> Result<Option<Secret>, SecretFault> {
+    // A little more than any secret has, to see that it is too long.
+    let Some(content) = read_private(path, 67)? else { return Ok(None) };
     parse(&content).map(Some).ok_or_else(|| SecretFault::WrongContent { path: path.into() })
 }
 

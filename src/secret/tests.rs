@@ -113,6 +113,6 @@ fn a_file_that_others_can_reach_is_refused_and_the_text_says_what_to_do() {
 fn a_folder_and_a_missing_folder_are_told_apart() {
     let (folder, path) = folder();
     let fault = |path: PathBuf| Secret::load_or_create(path).unwrap_err();
-    assert!(matches!(fault(folder.path().into()), SecretFault::NotAFile { .. }));
+    assert!(matches!(fault(folder.path().into()), SecretFault::File(PrivateFault::NotAFile { .. })));
     assert!(matches!(fault(path.join("deeper")), SecretFault::NotCreated { .. }));
 }

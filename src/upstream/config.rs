@@ -26,7 +26,8 @@ pub struct Config {
     pub bulk_share: u8,
     /// The most calls of a workspace that are on their way at once, at least 1.
     pub concurrency: usize,
-    /// The most batches of a workspace that are on their way at once, at least 1. They count as calls too.
+    /// The most batches of a workspace that are on their way at once, at least 1, and one less than
+    /// `concurrency` at most. They count as calls too.
     pub bulk_concurrency: usize,
 }
 

@@ -69,12 +69,13 @@ struct Known {
 
 impl Lanes {
     pub(super) fn new(config: &Config) -> Self {
-        let most = Semaphore::MAX_PERMITS;
+        let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         let limits = Limits {
             rate: config.rate,
             bulk_share: config.bulk_share,
-            concurrency: config.concurrency.clamp(1, most),
-            bulk_concurrency: config.bulk_concurrency.clamp(1, most),
+            concurrency,
+            // However it is set, a lookup finds a permit that no import holds.
+            bulk_concurrency: config.bulk_concurrency.clamp(1, (concurrency - 1).max(1)),
         };
         let known = Known { lanes: HashMap::new(), look_at: FEWEST_LANES };
         Self { limits, known: Mutex::new(known) }
@@ -214,8 +215,9 @@ impl Lane {
         self.all.check(patience)?;
         let place = self.bulk.join(patience)?;
         let bulk = acquire(&self.bulk_calls, patience).await?;
-        let call = acquire(&self.calls, patience).await?;
         let turn = place.turn(patience).await?;
+        // Only the head asks for it: those who merely wait must not use up what lookups need.
+        let call = acquire(&self.calls, patience).await?;
         let last = circuit_patience(patience);
         loop {
             self.breaker.ready(last).await?;

@@ -69,6 +69,56 @@ async fn an_open_circuit_refuses_lookups_spends_no_token_and_is_one_workspaces_o
     }
 }
 
+/// Makes so many attempts of the first workspace fail.
+fn fail(world: &World, attempts: u32) {
+    let lane = world.client.lanes.of(workspace(1).workspace.id);
+    for _ in 0..attempts {
+        lane.breaker.pass().unwrap().settle(&answer(500, ""));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_token_does_not_keep_the_probes_place_meanwhile() {
+    let world = World::rated(1, 10);
+    fail(&world, 20);
+    sleep(Duration::from_secs(5)).await;
+    world.lookup(&workspace(1)).await.unwrap();
+    // No token is left. The circuit is half-open, and stays so for whoever has one first.
+    for waiting in [Class::Lookup, Class::Bulk] {
+        let lane = world.client.lanes.of(workspace(1).workspace.id);
+        let until = Instant::now() + Duration::from_secs(30);
+        let patience = Patience { until, is_callers: false };
+        let waiting = tokio::spawn(async move {
+            match waiting {
+                Class::Lookup => lane.attempt(Class::Lookup, patience).await.map(|leave| leave.pass),
+                Class::Bulk => lane.admit(patience).await.map(|admission| admission.pass),
+            }
+        });
+        settle().await;
+        assert!(!waiting.is_finished());
+        assert!(world.client.lanes.of(workspace(1).workspace.id).breaker.cut().is_none());
+        waiting.await.unwrap().unwrap().settle(&answer(200, ""));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_attempts_of_a_batch_wait_for_tokens_like_any_other() {
+    let world = World::new(1, |config| {
+        config.rate = NonZeroU32::new(10);
+        config.bulk_share = 50;
+    });
+    world.answers(answer(429, ""));
+    for task in world.import(&workspace(1), 6) {
+        assert!(matches!(task.await.unwrap().unwrap(), Outcome::NotApplied(_)));
+    }
+    let seen = world.seen(Class::Bulk);
+    assert!(seen.len() > 12, "{}", seen.len());
+    for (n, at) in (1..).zip(&seen) {
+        let most = 5.0 + 1.0 + 5.0 * (*at - seen[0]).as_secs_f64();
+        assert!(f64::from(n) <= most, "{n} in {:?}", *at - seen[0]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_import_waits_for_an_open_circuit_and_then_goes_as_its_probe() {
     let world = World::new(100, |_| {});
@@ -116,10 +166,7 @@ async fn an_admission_that_is_dropped_gives_its_permits_and_the_probes_place_bac
 #[tokio::test(start_paused = true)]
 async fn a_batch_whose_next_attempt_is_refused_here_was_not_applied() {
     let world = World::new(10, |_| {});
-    let lane = world.client.lanes.of(workspace(1).workspace.id);
-    for _ in 0..18 {
-        lane.breaker.pass().unwrap().settle(&answer(500, ""));
-    }
+    fail(&world, 18);
     world.answers(REFUSED);
     let outcome = add(&world.client, &workspace(1), &batch(&["a"])).await;
     let Outcome::NotApplied(error) = outcome else { panic!("{outcome:?}") };

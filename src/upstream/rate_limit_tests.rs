@@ -19,6 +19,7 @@ fn within(time: Duration) -> Patience {
     Patience { until: Instant::now() + time, is_callers: true }
 }
 
+const MOMENT: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn pass(turnstile: &Turnstile, patience: Patience) -> Result<Instant, Error> {
@@ -104,6 +105,17 @@ async fn calls_pass_in_the_order_in_which_they_came_and_nobody_overtakes() {
     assert!(times.is_sorted());
     let took = times[29] - times[0];
     assert!(took >= Duration::from_millis(2_900) && took <= Duration::from_millis(2_960), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_come_back_is_the_heads_of_the_queue() {
+    let turnstile = turnstile(10, 100);
+    while turnstile.try_pass() {}
+    let place = turnstile.join(within(HOUR)).unwrap();
+    let turn = place.turn(within(HOUR)).await.unwrap();
+    advance(Duration::from_millis(100)).await;
+    assert!(!turnstile.try_pass());
+    turn.take_token(within(MOMENT)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

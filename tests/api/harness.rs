@@ -6,6 +6,7 @@ use std::time::Duration;
 use blubash_grpc::{
     clock::Clock,
     config::Flags,
+    ledger::Ledger,
     pb::{self, campaigns_service_client::CampaignsServiceClient},
     sandbox::{self, Options},
     secret::Secret,
@@ -50,11 +51,13 @@ impl App {
 
     /// In front of another upstream than the sandbox.
     pub(crate) async fn in_front_of(rest: Bench, url: &str, flags: &[&str]) -> Self {
-        let arguments = ["serve", "--poll-interval=100ms", "--drain-timeout=2s"].iter().chain(flags);
+        let arguments =
+            ["serve", "--ledger=memory:", "--poll-interval=100ms", "--drain-timeout=2s"].iter().chain(flags);
         let config = Arguments::parse_from(arguments).flags.check(url).unwrap();
         let listener = server::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = Server::new(&config, &Secret::random(), Clock::System).unwrap();
+        let ledger = Ledger::in_memory(config.ledger, Clock::System);
+        let server = Server::new(&config, &Secret::random(), Clock::System, ledger).unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(async {
             let stopped = async {

@@ -5,12 +5,15 @@
 mod add;
 mod add_faults;
 mod bad_input;
+mod binary;
 mod cancel;
 mod edge;
 mod errors;
 mod get_ingestion;
 mod harness;
 mod ingest;
+mod ledger_command;
+mod ledger_file;
 mod list;
 mod readme;
 mod replay;

@@ -184,3 +184,29 @@ async fn one_that_cannot_wait_for_the_other_is_told_that_the_request_id_is_in_us
     assert_eq!(dispositions(&slow.unwrap()), [Disposition::Added]);
     assert_eq!(counts(&app).await, (1, 1));
 }
+
+#[tokio::test]
+async fn a_renewed_key_that_is_named_as_the_same_workspaces_repeats_what_the_old_one_began() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::TempDir::new().unwrap();
+    let keys = folder.path().join("keys");
+    // To the sandbox the second is another workspace's: were anything sent under it, it would be refused.
+    std::fs::write(&keys, format!("# renewed\n{} {}\n", sandbox::ACME_API_KEY, sandbox::GLOBEX_API_KEY))
+        .unwrap();
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = format!("--workspace-keys-file={}", keys.display());
+    let app = App::with(Default::default(), &[&file]).await;
+    let first = app.add(request_id("renewed"), items(2)).await.unwrap();
+    let repeat = |key: &'static str, id: &str| {
+        let options = Some(request_id(id));
+        let request = pb::AddAudienceRequest { campaign_id: EVERGREEN.into(), options, items: items(2) };
+        let mut client = app.client.clone();
+        async move { client.add_audience(with_key(tokio_stream::once(request), key)).await }
+    };
+    let again = repeat(sandbox::GLOBEX_API_KEY, "renewed").await.unwrap().into_inner();
+    assert_eq!((message_ids(&again), replayed(&again)), (message_ids(&first), vec![true; 2]));
+    // What goes upstream is the key that came.
+    let refused = repeat(sandbox::GLOBEX_API_KEY, "new").await.unwrap_err();
+    assert_eq!(reason(&refused).1, "CAMPAIGN_NOT_FOUND");
+    assert_eq!(counts(&app).await.1, 2);
+}

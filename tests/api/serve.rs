@@ -1,78 +1,14 @@
 //! The binary: start, stop, and what it says when it cannot start.
 
-use std::{path::Path, process::Stdio, time::Duration};
-
-use blubash_grpc::{
-    pb::{self, campaigns_service_client::CampaignsServiceClient},
-    sandbox,
-};
+use blubash_grpc::{pb, sandbox};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{Child, ChildStderr, Command},
-    time::timeout,
+use tokio::io::AsyncBufReadExt as _;
+use tonic::Code;
+
+use crate::{
+    binary::{Running, command, mode, refused},
+    harness::{item, keyed, reason, request_id},
 };
-use tonic::{Code, transport::Channel};
-
-use crate::harness::{item, keyed, reason, request_id};
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_blubash-grpc"));
-    command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    command
-}
-
-/// A running `serve` or `sandbox`, and what it said until it listened.
-struct Running {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    said: String,
-    address: String,
-}
-
-impl Running {
-    async fn start(arguments: &[&str]) -> Self {
-        Self::spawn(&mut command(arguments)).await
-    }
-
-    async fn spawn(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let address = loop {
-            let from = said.len();
-            let read =
-                timeout(PATIENCE, stderr.read_line(&mut said)).await.expect("it never listened").unwrap();
-            assert!(read > 0, "it ended: {said}");
-            if let Some(address) = said[from..].trim().strip_prefix("listening on ") {
-                break address.to_owned();
-            }
-        };
-        Self { child, stderr, said, address }
-    }
-
-    async fn client(&self) -> CampaignsServiceClient<Channel> {
-        CampaignsServiceClient::connect(format!("http://{}", self.address)).await.unwrap()
-    }
-
-    fn signal(&self) {
-        let id = self.child.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    }
-
-    /// Its exit code, and all that it said.
-    async fn end(mut self) -> (Option<i32>, String) {
-        timeout(PATIENCE, self.stderr.read_to_string(&mut self.said)).await.expect("it never ended").unwrap();
-        (self.child.wait().await.unwrap().code(), self.said)
-    }
-}
-
-async fn refused(arguments: &[&str]) -> (i32, String) {
-    let output = timeout(PATIENCE, command(arguments).output()).await.expect("it started").unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-}
 
 fn list(page_token: &str) -> pb::ListMessagesRequest {
     pb::ListMessagesRequest {
@@ -123,6 +59,7 @@ async fn serve_in_front_of_a_sandbox_of_its_own_process_warns_that_its_memory_is
         command(&[
             "serve",
             "--listen=127.0.0.1:0",
+            "--ledger=memory:",
             "--upstream-url",
             &url,
             "--port-file",
@@ -207,15 +144,32 @@ async fn what_cannot_be_used_is_refused_at_the_start_with_what_to_do() {
     let open = secret.path().join("open");
     std::fs::write(&open, "00".repeat(32)).unwrap();
     let listen = "--listen=127.0.0.1:0";
-    let rows: [(&[&str], i32, &[&str]); 7] = [
+    let rows: [(&[&str], i32, &[&str]); 9] = [
         (&["serve", "--sandbox", "--listen", &taken], 1, &["taken", "--listen"]),
-        (&["serve", listen, "--upstream-url", "http://example.com"], 1, &["--upstream-url", "https"]),
         (
-            &["serve", listen, "--upstream-url=ftp://x", "--poll-interval=1ms", "--batch-max-bytes=1"],
+            &["serve", listen, "--ledger=memory:", "--upstream-url", "http://example.com"],
+            1,
+            &["--upstream-url", "https"],
+        ),
+        (
+            &[
+                "serve",
+                listen,
+                "--ledger=memory:",
+                "--upstream-url=ftp://x",
+                "--poll-interval=1ms",
+                "--batch-max-bytes=1",
+            ],
             1,
             &["--upstream-url", "--poll-interval", "--batch-max-bytes"],
         ),
-        (&["serve", listen, "--ledger=file:x"], 2, &["--ledger", "memory:"]),
+        (&["serve", listen, "--ledger=redis://x"], 2, &["--ledger", "file:PATH", "memory:"]),
+        (&["serve", listen, "--ledger=file:"], 2, &["--ledger", "file:/var/lib/blubash-grpc/ledger.redb"]),
+        (
+            &["serve", listen, "--ledger=memory:", "--batch-max-age=11s", "--upstream-concurrency=8"],
+            1,
+            &["--batch-max-age", "0s and 10s", "--upstream-bulk-concurrency"],
+        ),
         (&["serve", "--sandbox", "--upstream-url=https://example.com"], 1, &["cannot be used with"]),
         (&["serve", "--sandbox", listen, "--secret-file", open.to_str().unwrap()], 1, &["--secret-file"]),
         (&["serve", "--batch-max-items=0"], 2, &["--batch-max-items"]),
@@ -246,11 +200,6 @@ async fn page_tokens_outlive_a_restart_where_the_secret_has_a_file() {
     let stranger = Running::start(&SANDBOX).await;
     let refused = stranger.client().await.list_messages(keyed(next)).await.unwrap_err();
     assert_eq!(reason(&refused).1, "PAGE_TOKEN_INVALID");
-}
-
-fn mode(path: &Path) -> u32 {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[tokio::test]

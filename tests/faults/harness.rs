@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use blubash_grpc::{
     clock::Clock,
+    ledger::Ledger,
     pb::{self, Disposition, campaigns_service_client::CampaignsServiceClient},
     secret::Secret,
     server::{self, Server},
@@ -38,7 +39,8 @@ impl App {
         config.audience.doubt.in_a_row = 1_000;
         let listener = server::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let server = Server::new(&config, &Secret::random(), Clock::System).unwrap();
+        let ledger = Ledger::in_memory(config.ledger, Clock::System);
+        let server = Server::new(&config, &Secret::random(), Clock::System, ledger).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async {
             let stopped = async {

@@ -14,7 +14,7 @@ struct Arguments {
 
 /// What `serve` would make of these flags.
 pub(crate) fn config(url: &str, flags: &[&str]) -> Config {
-    let arguments = ["serve", "--drain-timeout=2s"].iter().chain(flags);
+    let arguments = ["serve", "--ledger=memory:", "--drain-timeout=2s"].iter().chain(flags);
     Arguments::parse_from(arguments).flags.check(url).unwrap()
 }
 

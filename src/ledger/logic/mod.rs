@@ -15,7 +15,7 @@ use std::ops::Range;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) use expire::sweep;
-pub(super) use operator::{doubts, known_messages, list_doubts, show};
+pub(super) use operator::{doubts, known_messages, list_doubts, scopes, show};
 pub(super) use read::{Repeatable, frozen_doubts, known, page};
 pub(super) use settle::lose_all_open;
 

@@ -12,7 +12,7 @@ use crate::{
         record::{AuditRecord, Batch, Slot},
         tables::{Fault, Tables, TablesMut, damaged},
     },
-    model::{AddedItem, CampaignId, MessageId, WorkspaceId},
+    model::{AddedItem, CampaignId, MessageId, RequestId, WorkspaceId},
 };
 
 /// How many items of a campaign are in doubt.
@@ -65,6 +65,30 @@ pub(in crate::ledger) fn list_doubts(
     let next = entries.last().filter(|_| more);
     let next = next.map(|last| DoubtCursor { scope: last.scope.clone(), first: last.first });
     Ok(DoubtPage { entries, next })
+}
+
+/// The ingestions of this name, one a workspace at most.
+pub(in crate::ledger) fn scopes(
+    tables: &(impl Tables + ?Sized),
+    campaign: &CampaignId,
+    request_id: &RequestId,
+) -> Result<Vec<Scope>, Fault> {
+    let mut found = Vec::new();
+    let mut from = key::start_of(Table::Header);
+    loop {
+        // Workspaces are few: each is looked at once, and its rows are skipped.
+        let mut next = None;
+        tables.scan(&from, &key::end_of(Table::Header), &mut |key, _| {
+            next = Some(key::workspace(key).ok_or_else(damaged)?);
+            Ok(false)
+        })?;
+        let Some(workspace) = next else { return Ok(found) };
+        let scope = Scope { workspace, campaign: campaign.clone(), request_id: request_id.clone() };
+        if header::get(tables, &scope)?.is_some_and(|header| !header.forgotten) {
+            found.push(scope);
+        }
+        from = key::after_workspace(Table::Header, workspace);
+    }
 }
 
 /// Every recorded item of an ingestion, with what was done to it.

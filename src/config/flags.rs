@@ -1,0 +1,140 @@
+//! The flags of `serve`, as clap reads them. What their types cannot check, `check` does.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use clap::ValueEnum;
+
+use super::{DEFAULT_UPSTREAM_URL, PlaceFlags};
+
+/// The flags of `blubash-grpc serve`. Each has a variable of the same name.
+#[derive(Clone, Debug, clap::Args)]
+// Its own name would collide with the sandbox's flags on one command.
+#[group(skip)]
+pub struct Flags {
+    /// Address to serve gRPC on; port 0 picks a free one
+    #[arg(long, env = "BLUBASH_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+
+    /// Write the bound address to this file once callers can connect, for scripts that use port 0
+    #[arg(long, env = "BLUBASH_PORT_FILE", value_name = "PATH")]
+    pub port_file: Option<PathBuf>,
+
+    /// Base URL of the Campaigns API; plain http is allowed to loopback only
+    #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
+    pub upstream_url: String,
+
+    /// Start an emulator of the Campaigns API in this process and serve it: nobody is messaged
+    #[arg(long, env = "BLUBASH_SANDBOX", value_parser = clap::builder::BoolishValueParser::new())]
+    pub sandbox: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)] // The flags in it say what they are.
+    pub place: PlaceFlags,
+
+    /// How long after its last use a request_id is remembered; 1m to 90d
+    #[arg(long, env = "BLUBASH_LEDGER_RETENTION", value_name = "DURATION", default_value = "7d",
+          value_parser = humantime::parse_duration)]
+    pub ledger_retention: Duration,
+
+    /// How much the ledger may take, of memory or of the disk; full, it refuses and nothing is sent. 1MiB
+    /// to 1TiB. Without it: 256MiB of memory, for about a million items; 8GiB of the disk
+    #[arg(long, env = "BLUBASH_LEDGER_MAX_BYTES", value_name = "SIZE", value_parser = size)]
+    pub ledger_max_bytes: Option<ByteSize>,
+
+    /// File that names old and new API keys of a workspace as one, so that a request_id holds for all of
+    /// them: a line a workspace, its keys with spaces between them, the oldest first; # begins a comment
+    /// line. For the user that runs this server only (mode 0600 or 0400)
+    #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
+    pub workspace_keys_file: Option<PathBuf>,
+
+    /// Fastest pace at which a watched campaign is polled, however many watch it; 100ms to 10m
+    #[arg(long, env = "BLUBASH_POLL_INTERVAL", value_name = "DURATION", default_value = "2s",
+          value_parser = humantime::parse_duration)]
+    pub poll_interval: Duration,
+
+    /// Most items in one upstream call; 1 to 10000
+    #[arg(long, env = "BLUBASH_BATCH_MAX_ITEMS", value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch_max_items: u32,
+
+    /// Most bytes in one upstream call's body; 1kB to 16MiB
+    #[arg(long, env = "BLUBASH_BATCH_MAX_BYTES", value_name = "SIZE", default_value = "90kB",
+          value_parser = size)]
+    pub batch_max_bytes: ByteSize,
+
+    /// Longest time that an item waits for others to fill its batch; 0s to 10s
+    #[arg(long, env = "BLUBASH_BATCH_MAX_AGE", value_name = "DURATION", default_value = "100ms",
+          value_parser = humantime::parse_duration)]
+    pub batch_max_age: Duration,
+
+    /// Most requests a second that a workspace sends upstream, with bursts of a second's worth. Without it:
+    /// as many as it has
+    #[arg(long, env = "BLUBASH_UPSTREAM_RATE", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub upstream_rate: Option<u32>,
+
+    /// Most calls of a workspace on their way upstream at once; 1 to 65536
+    #[arg(long, env = "BLUBASH_UPSTREAM_CONCURRENCY", value_name = "N", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub upstream_concurrency: u32,
+
+    /// Most batches of a workspace among those calls, so that imports leave room for lookups; 1 to
+    /// --upstream-concurrency
+    #[arg(long, env = "BLUBASH_UPSTREAM_BULK_CONCURRENCY", value_name = "N", default_value_t = 32,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub upstream_bulk_concurrency: u32,
+
+    /// So many batches of a campaign in doubt one after the other, for want of an answer, and sending to it
+    /// stops but for one item now and then, until an answer is clean; 1 to 1000
+    #[arg(long, env = "BLUBASH_DOUBTS_IN_A_ROW", value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub doubts_in_a_row: u32,
+
+    /// So many unresolved items in doubt in a campaign, and sending to it stops until an operator has
+    /// resolved some (`blubash-grpc ledger`); 1 to 1000000000
+    #[arg(long, env = "BLUBASH_DOUBT_LIMIT", value_name = "N", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub doubt_limit: u64,
+
+    /// Whether the upstream is known to refuse a batch as a whole when one item of it is bad
+    #[arg(long, env = "BLUBASH_UPSTREAM_BATCHES", value_name = "BELIEF", default_value = "unproven")]
+    pub upstream_batches: Batches,
+
+    /// Whether the upstream is known to honour X-Idempotency-Key on adds, so that a batch in doubt may be
+    /// sent again. Declared falsely, people are messaged twice
+    #[arg(long, env = "BLUBASH_UPSTREAM_IDEMPOTENCY", value_name = "BELIEF", default_value = "unproven")]
+    pub upstream_idempotency: Idempotency,
+
+    /// How long calls in flight may take to end after SIGTERM or Ctrl-C
+    #[arg(long, env = "BLUBASH_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "30s",
+          value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// How long to report NOT_SERVING before new connections are refused, so that balancers notice
+    #[arg(long, env = "BLUBASH_DRAIN_DELAY", value_name = "DURATION", default_value = "0s",
+          value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "expected a size, for example 90kB or 256MiB".to_owned())
+}
+
+/// What is known of the upstream's batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Batches {
+    /// Nothing: a refused batch may have been applied in part, so its items are in doubt.
+    Unproven,
+    /// A batch is refused as a whole: it is halved until the bad item is found.
+    Atomic,
+}
+
+/// What is known of the upstream's idempotency keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Idempotency {
+    /// Nothing: keys are sent and never relied on.
+    Unproven,
+    /// They are honoured: a batch in doubt is sent again under its key.
+    Proven,
+}
