@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 use tokio::time::sleep;
 
+use tokio::time::Instant;
+
 use super::{
     lane::Class,
     testing::world::{MILLISECOND, World, settle, within, workspace},

@@ -26,7 +26,6 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
-use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
 pub use self::{

@@ -4,6 +4,8 @@ use std::{future::pending, sync::Mutex};
 
 use tower::service_fn;
 
+use tokio::time::Instant;
+
 use super::{testing::*, *};
 use crate::error::{Applied, Reason};
 

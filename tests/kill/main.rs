@@ -185,7 +185,7 @@ async fn a_killed_process_leaves_the_truth_on_disk_and_nobody_is_messaged_twice(
     let mut messaged: HashMap<String, Vec<String>> = HashMap::new();
     for message in truth["messages"].as_array().unwrap() {
         let text = |field: &str| message[field].as_str().unwrap().to_owned();
-        messaged.entry(text("identifier")).or_default().push(text("id"));
+        messaged.entry(text("identifier")).or_default().push(text("messageId"));
     }
     let (mut added, mut in_doubt) = (0, 0);
     for (name, people, told) in &imports {

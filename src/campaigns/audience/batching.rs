@@ -1,13 +1,116 @@
-//! How many of the waiting items go into the next upstream call.
+//! The items that wait to be sent, and how many of them go into the next upstream call: as many as count
+//! and bytes allow, and fewer only when no more come soon.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::{Limits, plan::Planned};
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    items: VecDeque<Planned>,
+    bytes: usize,
+    /// Since when the first item waits.
+    since: Instant,
+    /// Parts of a batch that has to be sent in smaller ones, before anything else.
+    parts: VecDeque<Vec<Planned>>,
+    limits: Limits,
+    max_items: usize,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits, asked: Option<u32>) -> Self {
+        let asked = asked.map_or(usize::MAX, |n| n as usize);
+        Self {
+            items: VecDeque::new(),
+            bytes: 0,
+            since: Instant::now(),
+            parts: VecDeque::new(),
+            limits,
+            max_items: asked.min(limits.batch_max_items).max(1),
+        }
+    }
+
+    /// The bytes of the items that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn extend(&mut self, items: Vec<Planned>) {
+        if self.items.is_empty() {
+            self.since = Instant::now();
+        }
+        self.bytes += weight(&items);
+        self.items.extend(items);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+        self.bytes = 0;
+        self.parts.clear();
+    }
+
+    /// From here on each item goes alone.
+    pub(super) fn send_singles(&mut self) {
+        self.max_items = 1;
+    }
+
+    pub(super) fn sends_singles(&self) -> bool {
+        self.max_items == 1
+    }
+
+    /// Takes a batch of several back, to be sent in two halves. `too_large`: no later one needs to be tried
+    /// in its size.
+    pub(super) fn halve(&mut self, mut batch: Vec<Planned>, too_large: bool) {
+        let half = batch.len() / 2;
+        if too_large {
+            self.max_items = self.max_items.min(half).max(1);
+        }
+        let back = batch.split_off(half);
+        self.parts.push_front(back);
+        self.parts.push_front(batch);
+    }
+
+    /// Whether a batch can go now: a full one, or what there is when no more will come (`is_all`) or has
+    /// come for long enough.
+    pub(super) fn has_batch(&self, is_all: bool) -> bool {
+        !self.parts.is_empty()
+            || self.items.len() >= self.max_items
+            || self.bytes >= self.limits.batch_max_bytes
+            || (!self.items.is_empty() && (is_all || self.since.elapsed() >= self.limits.batch_max_age))
+    }
+
+    /// When what there is will be sent although it is no full batch.
+    pub(super) fn partial_batch_at(&self) -> Option<Instant> {
+        (!self.items.is_empty()).then(|| self.since + self.limits.batch_max_age)
+    }
+
+    /// The next batch, of at most so many items. `frame`: what a body weighs without items.
+    pub(super) fn next_batch(&mut self, frame: usize, most: usize) -> Vec<Planned> {
+        if let Some(mut batch) = self.parts.pop_front() {
+            if batch.len() > most {
+                let rest = batch.split_off(most);
+                self.parts.push_front(rest);
+            }
+            return batch;
+        }
+        let sizes = self.items.iter().map(|item| item.encoded.len());
+        let count = cut(sizes, frame, self.max_items.min(most), self.limits.batch_max_bytes);
+        let batch: Vec<Planned> = self.items.drain(..count).collect();
+        self.bytes -= weight(&batch);
+        self.since = Instant::now();
+        batch
+    }
+}
+
+fn weight(items: &[Planned]) -> usize {
+    items.iter().map(|item| item.encoded.len()).sum()
+}
 
 /// The number of items to take from the front, at least one if there is one: as many as the count and the
 /// bytes allow. `frame` is what a body weighs without items; items are joined by one byte each.
-pub(super) fn cut(
-    sizes: impl IntoIterator<Item = usize>,
-    frame: usize,
-    max_items: usize,
-    max_bytes: usize,
-) -> usize {
+fn cut(sizes: impl IntoIterator<Item = usize>, frame: usize, max_items: usize, max_bytes: usize) -> usize {
     let mut bytes = frame;
     let mut count = 0;
     for size in sizes.into_iter().take(max_items.max(1)) {

@@ -1,11 +1,7 @@
 //! Runs one ingestion: reads items as there is room for them, sends them in batches, tells of each in
 //! order. One task owns all of it, so that "begun" and "ended" never disagree.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::mpsc, time::Instant};
@@ -13,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, End, Entry, Limits,
-    batching::cut,
+    batching::Queue,
     doubt::Pass,
     flight::{Desk, Landed, Ticket},
     plan::{Plan, Planned, Planner},
@@ -40,18 +36,12 @@ pub(super) struct Engine {
     planner: Planner,
     first_index: u64,
     window: Window,
-    queue: VecDeque<Planned>,
-    queue_bytes: usize,
-    /// Since when the first item of the queue waits.
-    waiting_since: Instant,
-    /// Parts of a batch that has to be sent in smaller ones, before anything else.
-    split: VecDeque<Vec<Planned>>,
+    queue: Queue,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// The batches among the flights, with their items' indexes.
     tickets: BTreeMap<u64, (Arc<Ticket>, Vec<u64>)>,
     launched: u64,
     limits: Limits,
-    max_items: usize,
     max_flights: usize,
     /// Why nothing further begins. The first cause stands.
     end: Option<Error>,
@@ -76,21 +66,16 @@ pub(super) struct Setup {
 
 impl Engine {
     pub(super) fn new(setup: Setup) -> Self {
-        let asked = setup.max_batch_size.map_or(usize::MAX, |n| n as usize);
         Self {
             desk: setup.desk,
             source: setup.source,
             planner: setup.planner,
             first_index: setup.first_index,
             window: Window::new(setup.first_index, setup.view),
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            waiting_since: Instant::now(),
-            split: VecDeque::new(),
+            queue: Queue::new(setup.limits, setup.max_batch_size),
             flights: FuturesUnordered::new(),
             tickets: BTreeMap::new(),
             launched: 0,
-            max_items: asked.min(setup.limits.batch_max_items).max(1),
             limits: setup.limits,
             // One batch is in flight until the first clean answer: were batches to fail, one is in doubt.
             max_flights: 1,
@@ -167,7 +152,7 @@ impl Engine {
             && !self.is_resolving
             && !self.source.is_done()
             && self.window.len() < room
-            && self.queue_bytes < QUEUE_BYTES
+            && self.queue.bytes() < QUEUE_BYTES
     }
 
     async fn take(&mut self, feed: Feed) {
@@ -194,10 +179,6 @@ impl Engine {
         if let Some(cause) = fault.or(reused) {
             return self.stop(cause);
         }
-        if self.queue.is_empty() {
-            self.waiting_since = Instant::now();
-        }
-        self.queue_bytes += queue.iter().map(|item| item.encoded.len()).sum::<usize>();
         self.queue.extend(queue);
         if let Some(desk) = self.desk.clone().filter(|_| !refused.is_empty()) {
             self.flights.push(Box::pin(desk.refuse(refused)));
@@ -208,15 +189,15 @@ impl Engine {
     fn launch(&mut self) {
         let Some(desk) = self.desk.clone() else { return };
         while self.end.is_none() && self.tickets.len() < self.max_flights {
-            if !self.has_batch() {
+            if !self.queue.has_batch(self.source.is_done()) {
                 break;
             }
             let pass = match desk.breaker.pass() {
                 Ok(pass) => pass,
                 Err(cause) => return self.stop(cause),
             };
-            let most = if matches!(pass, Pass::Probe(_)) { 1 } else { self.max_items };
-            let batch = self.next_batch(&desk, most);
+            let most = if matches!(pass, Pass::Probe(_)) { 1 } else { usize::MAX };
+            let batch = self.queue.next_batch(Batch::frame_overhead(desk.default_zone), most);
             let indexes: Vec<u64> = batch.iter().map(|item| item.index).collect();
             indexes.iter().for_each(|index| self.window.put(*index, Slot::InFlight));
             self.launched += 1;
@@ -226,39 +207,10 @@ impl Engine {
         }
     }
 
-    /// Whether a batch can go now: a full one, or what there is when no more will come soon.
-    fn has_batch(&self) -> bool {
-        !self.split.is_empty()
-            || self.queue.len() >= self.max_items
-            || self.queue_bytes >= self.limits.batch_max_bytes
-            || (!self.queue.is_empty()
-                && (self.source.is_done() || self.waiting_since.elapsed() >= self.limits.batch_max_age))
-    }
-
     /// When what there is will be sent although it is no full batch.
     fn partial_batch_at(&self) -> Option<Instant> {
-        let waits = !self.queue.is_empty()
-            && self.end.is_none()
-            && self.tickets.len() < self.max_flights
-            && !self.has_batch();
-        waits.then(|| self.waiting_since + self.limits.batch_max_age)
-    }
-
-    fn next_batch(&mut self, desk: &Desk, most: usize) -> Vec<Planned> {
-        if let Some(mut batch) = self.split.pop_front() {
-            if batch.len() > most {
-                let rest = batch.split_off(most);
-                self.split.push_front(rest);
-            }
-            return batch;
-        }
-        let frame = Batch::frame_overhead(desk.default_zone);
-        let sizes = self.queue.iter().map(|item| item.encoded.len());
-        let count = cut(sizes, frame, most, self.limits.batch_max_bytes);
-        let batch: Vec<Planned> = self.queue.drain(..count).collect();
-        self.queue_bytes -= batch.iter().map(|item| item.encoded.len()).sum::<usize>();
-        self.waiting_since = Instant::now();
-        batch
+        let may_launch = self.end.is_none() && self.tickets.len() < self.max_flights;
+        self.queue.partial_batch_at().filter(|_| may_launch && !self.queue.has_batch(self.source.is_done()))
     }
 
     fn land(&mut self, landed: Landed) {
@@ -283,7 +235,7 @@ impl Engine {
         }
     }
 
-    fn land_batch(&mut self, mut batch: Vec<Planned>, outcome: Outcome) {
+    fn land_batch(&mut self, batch: Vec<Planned>, outcome: Outcome) {
         let items = batch.len();
         if let Some(Desk { breaker, .. }) = self.desk.as_deref() {
             match &outcome {
@@ -297,7 +249,7 @@ impl Engine {
         match outcome {
             Outcome::Added(added) => {
                 self.max_flights =
-                    if self.max_items == 1 { self.limits.singles_window } else { self.limits.window };
+                    if self.queue.sends_singles() { self.limits.singles_window } else { self.limits.window };
                 for (item, added) in batch.iter().zip(added) {
                     self.window.put(item.index, Slot::Told(Disposition::Added(added)));
                 }
@@ -307,7 +259,7 @@ impl Engine {
                 self.tell(&batch, Disposition::InDoubt(error));
                 if by_refusal {
                     // One bad item of a batch costs all of it; one by one it costs only itself.
-                    self.max_items = 1;
+                    self.queue.send_singles();
                 } else {
                     self.max_flights = 1;
                 }
@@ -317,15 +269,10 @@ impl Engine {
                     let cause = self.end.clone().unwrap_or(error);
                     return self.tell(&batch, Disposition::NotAttempted(cause));
                 }
-                if too_large {
-                    self.max_items = self.max_items.min(items / 2).max(1);
-                }
                 for item in &batch {
                     self.window.put(item.index, Slot::Planned);
                 }
-                let back = batch.split_off(items / 2);
-                self.split.push_front(back);
-                self.split.push_front(batch);
+                self.queue.halve(batch, too_large);
             }
             Outcome::NotApplied(error) | Outcome::Refused(error) => {
                 self.stop(error);
@@ -346,8 +293,6 @@ impl Engine {
     fn stop(&mut self, cause: Error) {
         let cause = self.end.get_or_insert(cause).clone();
         self.queue.clear();
-        self.queue_bytes = 0;
-        self.split.clear();
         self.window.abandon_planned(&cause);
         // What still waits for its turn is called back: it was not claimed, and so not attempted.
         for (_, indexes) in self.tickets.values().filter(|(ticket, _)| ticket.halt()) {

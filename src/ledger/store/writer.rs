@@ -26,6 +26,11 @@ const QUEUE: usize = 1_024;
 /// Commands that are committed at once at most, so that none waits for very many others.
 const GROUP: usize = 256;
 
+/// While several callers write, commits begin no closer together than this. A commit costs about 0.2 ms of
+/// processor time (two syncs and the tree's path), whatever it holds: so what comes within the time makes one
+/// of it. Small beside what the upstream takes; and who writes alone never waits, as nobody would join.
+const PACE: Duration = Duration::from_millis(1);
+
 /// How long what needs no sync may go without one, and how often a failing disk is tried.
 const REST: Duration = Duration::from_secs(1);
 
@@ -109,6 +114,7 @@ fn gone() -> Error {
 
 async fn work(mut disk: Disk, mut queue: mpsc::Receiver<Job>, later: Arc<Later>) {
     let mut next_sweep = Instant::now();
+    let (mut next_commit, mut company) = (Instant::now(), false);
     loop {
         let rest = disk.is_restless().then(|| Instant::now() + REST);
         let wake = rest.map_or(next_sweep, |rest| rest.min(next_sweep));
@@ -123,12 +129,17 @@ async fn work(mut disk: Disk, mut queue: mpsc::Receiver<Job>, later: Arc<Later>)
             () = later.come.notified() => {}
             () = sleep_until(wake) => {}
         }
+        if company && jobs.iter().all(|job| matches!(job, Job::Do(..))) {
+            sleep_until(next_commit).await;
+        }
+        next_commit = Instant::now() + PACE;
         while jobs.len() < GROUP
             && let Ok(job) = queue.try_recv()
         {
             jobs.push(job);
         }
 
+        company = jobs.len() > 1;
         let mut commands = std::mem::take(&mut *lock(&later.commands));
         let unheard = commands.len();
         let mut answers = Vec::with_capacity(jobs.len());
