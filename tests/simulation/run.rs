@@ -13,7 +13,7 @@ use crate::{
     model::Model,
     scenario::{Scenario, Strike, What},
     service::{Service, settings},
-    storage::Storage,
+    storage::{Storage, secret},
     world::World,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn run(seed: u64) -> Outcome {
+    // Made once, and not without chance.
+    secret();
     // Jitter comes from here; without a seed no run would be like another.
     fastrand::seed(seed);
     let scenario = Scenario::of(seed);

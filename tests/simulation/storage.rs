@@ -22,14 +22,19 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Storage {
     disk: Arc<Mutex<SimDisk>>,
-    /// Whether it is made to fail.
-    fails: Arc<AtomicBool>,
+    is_full: Arc<AtomicBool>,
+    is_read_only: Arc<AtomicBool>,
     world: World,
 }
 
 impl Storage {
     pub(crate) fn new(world: World) -> Self {
-        Self { disk: Arc::new(Mutex::new(SimDisk::new())), fails: Arc::default(), world }
+        Self {
+            disk: Arc::new(Mutex::new(SimDisk::new())),
+            is_full: Arc::default(),
+            is_read_only: Arc::default(),
+            world,
+        }
     }
 
     pub(crate) fn mount(&self) -> Mounted {
@@ -44,16 +49,16 @@ impl Storage {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.disk.lock().unwrap().set_full(full);
-        self.fails.store(full, Ordering::SeqCst);
+        self.is_full.store(full, Ordering::SeqCst);
     }
 
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.disk.lock().unwrap().set_read_only(read_only);
-        self.fails.store(read_only, Ordering::SeqCst);
+        self.is_read_only.store(read_only, Ordering::SeqCst);
     }
 
     pub(crate) fn works(&self) -> bool {
-        !self.fails.load(Ordering::SeqCst)
+        !self.is_full.load(Ordering::SeqCst) && !self.is_read_only.load(Ordering::SeqCst)
     }
 }
 
