@@ -1,8 +1,13 @@
 //! What the callers of one ingestion were told, and whether it is true.
 
-use blubash_grpc::pb::{AddAudienceResponse, AudienceItemResult, Disposition};
+use std::ops::Range;
 
-use crate::world::World;
+use blubash_grpc::pb::{AudienceItemResult, AudienceSummary, Disposition, IngestionState};
+
+use crate::{
+    verbs::{Answer, Kept},
+    world::World,
+};
 
 pub(crate) struct Book {
     /// Whom each item is for, as the truth names it.
@@ -58,75 +63,120 @@ impl Book {
         self.told.iter().all(Option::is_some)
     }
 
+    /// An item that is settled, if there is one.
+    pub(crate) fn any_settled(&self) -> Option<usize> {
+        let is_settled =
+            |told: &Option<Told>| told.as_ref().is_some_and(|told| told.disposition != Disposition::Invalid);
+        self.told.iter().position(is_settled)
+    }
+
     pub(crate) fn unsettled(&self) -> Vec<&str> {
         let persons = self.persons.iter().zip(&self.told);
         persons.filter(|(_, told)| told.is_none()).map(|(person, _)| person.as_str()).collect()
     }
 
-    /// Hears an answer about all items. What another call did at the same time excuses only what it can explain.
-    pub(crate) fn hear(&mut self, world: &World, answer: &AddAudienceResponse, alone: bool) {
-        if answer.results.len() != self.persons.len() {
-            world.fault(format!("{} results for {} items", answer.results.len(), self.persons.len()));
-            return;
+    /// Up to which index every item has met its end.
+    pub(crate) fn settled_through(&self) -> usize {
+        self.told.iter().take_while(|told| told.is_some()).count()
+    }
+
+    /// Hears what a call about these items told. What another call did at the same time excuses only what it
+    /// can explain.
+    pub(crate) fn hear(
+        &mut self,
+        world: &World,
+        answer: &Answer,
+        range: Range<usize>,
+        turn: &Turn,
+        alone: bool,
+    ) {
+        for (index, result) in range.clone().zip(&answer.results) {
+            self.hear_result(world, index, result, alone);
         }
-        for (index, result) in answer.results.iter().enumerate() {
-            let person = &self.persons[index];
-            if usize::try_from(result.index) != Ok(index) || !person.ends_with(&result.item_id) {
-                world.fault(format!("result {index} is about {} {}", result.index, result.item_id));
+        if answer.results.len() > range.len() {
+            world.fault(format!("{} results for {} items", answer.results.len(), range.len()));
+        }
+        let told_through = range.start + answer.results.len();
+        if answer.settled_through.is_some_and(|through| through > told_through as i64) {
+            world.fault(format!("told through {told_through}, and said {:?}", answer.settled_through));
+        }
+        if let Some(summary) = &answer.summary {
+            self.hear_end(world, answer, summary, range.len());
+        }
+        match answer.reason().as_deref() {
+            // These say nothing about what another call did, or still does.
+            None | Some("REQUEST_ID_IN_USE" | "DEADLINE_EXCEEDED") => {}
+            Some(reason) if alone => self.hear_failure(world, turn, reason, answer),
+            Some(_) => {}
+        }
+        if answer.failure.is_none() && answer.summary.is_none() {
+            world.fault("a stream ended with OK and without its summary".to_owned());
+        }
+    }
+
+    fn hear_result(&mut self, world: &World, index: usize, result: &AudienceItemResult, alone: bool) {
+        let person = &self.persons[index];
+        if usize::try_from(result.index) != Ok(index) || !person.ends_with(&result.item_id) {
+            world.fault(format!("result {index} is about {} {}", result.index, result.item_id));
+        }
+        let now = Told::of(result);
+        let (excused, unsent) = match now.disposition {
+            Disposition::NotAttempted | Disposition::Invalid => (!alone, true),
+            Disposition::Rejected => (false, true),
+            _ => (false, false),
+        };
+        if !excused {
+            if let Some(untrue) = world.truth.untrue(person, result) {
+                world.fault(untrue);
             }
-            let now = Told::of(result);
-            let (excused, unsent) = match now.disposition {
-                Disposition::NotAttempted | Disposition::Invalid => (!alone, true),
-                Disposition::Rejected => (false, true),
-                _ => (false, false),
-            };
-            if !excused {
-                if let Some(untrue) = world.truth.untrue(person, result) {
-                    world.fault(untrue);
-                }
-                if unsent && world.is_exposed(person) {
-                    world.fault(format!("{person} was told {:?}, and may be messaged", now.disposition));
-                }
-            }
-            self.compare(world, index, &now, result.replayed, alone);
-            let settled =
-                matches!(now.disposition, Disposition::Added | Disposition::Rejected | Disposition::InDoubt);
-            if settled || (now.disposition == Disposition::Invalid && self.told[index].is_none()) {
-                self.told[index] = Some(now);
+            if unsent && world.is_exposed(person) {
+                world.fault(format!("{person} was told {:?}, and may be messaged", now.disposition));
             }
         }
-        let summary = answer.summary.clone().unwrap_or_default();
+        self.compare(world, index, &now, result.replayed, alone);
+        let settled =
+            matches!(now.disposition, Disposition::Added | Disposition::Rejected | Disposition::InDoubt);
+        if settled || (now.disposition == Disposition::Invalid && self.told[index].is_none()) {
+            self.told[index] = Some(now);
+        }
+    }
+
+    /// The end of a call that ended in order: counted right, and for a reason where something is left.
+    fn hear_end(&self, world: &World, answer: &Answer, summary: &AudienceSummary, items: usize) {
         let count =
             |wanted| answer.results.iter().filter(|result| result.disposition() == wanted).count() as i64;
-        let unfinished = count(Disposition::NotAttempted) + count(Disposition::Pending);
-        if (summary.received, summary.added, summary.in_doubt, summary.rejected)
-            != (
-                answer.results.len() as i64,
-                count(Disposition::Added),
-                count(Disposition::InDoubt),
-                count(Disposition::Rejected),
-            )
-        {
-            world.fault(format!("the summary does not count the results: {summary:?}"));
+        let counted = AudienceSummary {
+            received: answer.results.len() as i64,
+            added: count(Disposition::Added),
+            invalid: count(Disposition::Invalid),
+            rejected: count(Disposition::Rejected),
+            not_attempted: count(Disposition::NotAttempted),
+            in_doubt: count(Disposition::InDoubt),
+            pending: count(Disposition::Pending),
+            valid: 0,
+            replayed: answer.results.iter().filter(|result| result.replayed).count() as i64,
+        };
+        if *summary != counted {
+            world.fault(format!("the summary {summary:?} does not count the results {counted:?}"));
         }
-        if answer.termination.is_some() != (unfinished > 0) {
-            world.fault(format!(
-                "{unfinished} items without an end, and termination {:?}",
-                answer.termination
-            ));
+        let unfinished = summary.not_attempted + summary.pending > 0 || answer.results.len() < items;
+        // A stream that may still have more to bring can end before its end with everything told.
+        let excused = answer.settled_through.is_some() && answer.termination.is_some();
+        if answer.termination.is_some() != unfinished && !excused {
+            world.fault(format!("{items} items, {summary:?}, and termination {:?}", answer.termination));
         }
     }
 
     /// What is settled stays as it was told; only a doubt may be resolved.
     fn compare(&self, world: &World, index: usize, now: &Told, replayed: bool, alone: bool) {
         let Some(before) = &self.told[index] else { return };
-        use Disposition::{Added, InDoubt, Invalid, NotAttempted, Rejected};
+        use Disposition::{Added, InDoubt, Invalid, NotAttempted, Pending, Rejected};
         let allowed = match (before.disposition, now.disposition) {
             (Invalid, _) => true,
             (Added, Added) => before.message_id == now.message_id,
             (Rejected, Rejected) | (InDoubt, InDoubt | Added | Rejected) => true,
             // Two answers may pass each other on the road.
-            (_, NotAttempted | Invalid) => !alone,
+            (_, NotAttempted | Invalid | Pending) => !alone,
             _ => false,
         };
         if !allowed {
@@ -137,12 +187,36 @@ impl Book {
         }
     }
 
-    /// Hears that the call failed as a whole, by this service's own word: then it sent nothing.
-    pub(crate) fn hear_failure(&mut self, world: &World, turn: &Turn, reason: &str) {
+    /// Hears that the call failed as a whole, by this service's own word: then nothing of it was sent.
+    fn hear_failure(&self, world: &World, turn: &Turn, reason: &str, answer: &Answer) {
         for (person, was_exposed) in self.persons.iter().zip(&turn.exposed) {
             if !was_exposed && world.is_exposed(person) {
                 world.fault(format!("the call failed with {reason}, and {person} may be messaged by it"));
             }
+        }
+        let harmless = [Disposition::Invalid, Disposition::NotAttempted];
+        if answer.results.iter().any(|result| !harmless.contains(&result.disposition())) {
+            world.fault(format!("the call failed with {reason} after {}", answer.tell()));
+        }
+    }
+
+    /// Compares what the service remembers of the ingestion with what it told.
+    pub(crate) fn compare_kept(&self, world: &World, kept: &Kept, has_twin: bool) {
+        if kept.answer.results.len() != self.told.len() {
+            world.fault(format!("{} of {} results are kept", kept.answer.results.len(), self.told.len()));
+        }
+        for (index, result) in kept.answer.results.iter().enumerate() {
+            if let Some(untrue) = world.truth.untrue(&self.persons[index], result) {
+                world.fault(untrue);
+            }
+            self.compare(world, index, &Told::of(result), true, true);
+        }
+        let received = kept.answer.summary.as_ref().map(|summary| summary.received);
+        if received != Some(self.told.len() as i64) {
+            world.fault(format!("what is kept counts {received:?} items"));
+        }
+        if kept.state != IngestionState::Ended && !has_twin {
+            world.fault(format!("an ended ingestion is kept as {:?}", kept.state));
         }
     }
 

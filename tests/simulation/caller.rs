@@ -1,21 +1,15 @@
 //! A caller: brings its import, hangs up, loses patience, and comes again under the same request id until
 //! each item has met its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use blubash_grpc::pb::{
-    AddAudienceRequest, AddAudienceResponse, Disposition, campaigns_service_client::CampaignsServiceClient,
-};
+use blubash_grpc::pb::{Disposition, campaigns_service_client::CampaignsServiceClient};
 use fastrand::Rng;
 use hyper_util::rt::TokioIo;
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
-use tonic_types::StatusExt as _;
+use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::{import::Import, support::calls::keyed, world::World};
+use crate::{import::Import, verbs::Verb, world::World};
 
 /// With everything well again, so many calls must be enough.
 const LAST_CALLS: usize = 40;
@@ -27,11 +21,13 @@ pub(crate) struct Caller {
     has_twin: bool,
     rng: Rng,
     channel: Option<CampaignsServiceClient<Channel>>,
+    /// Whether the last call ended in order.
+    has_ended: bool,
 }
 
 impl Caller {
     pub(crate) fn new(world: World, import: Arc<Import>, has_twin: bool, seed: u64) -> Self {
-        Self { world, import, has_twin, rng: Rng::with_seed(seed), channel: None }
+        Self { world, import, has_twin, rng: Rng::with_seed(seed), channel: None, has_ended: false }
     }
 
     pub(crate) async fn live(mut self) -> turmoil::Result {
@@ -54,7 +50,11 @@ impl Caller {
         }
         for _ in 0..LAST_CALLS {
             self.call(Duration::from_secs(20)).await;
-            if self.is_settled() {
+            if self.is_settled() && self.has_ended {
+                self.look_back().await;
+                if !self.has_twin {
+                    self.reuse().await;
+                }
                 return Ok(());
             }
             self.rest(500).await;
@@ -77,56 +77,86 @@ impl Caller {
     async fn call(&mut self, timeout: Duration) {
         let versions = self.import.versions();
         let items = self.import.items(&versions);
+        let range = self.range(items.len());
         let turn = Open::new(&self.world, &self.import);
-        let answer = self.add(items, timeout).await;
+        let client = self.channel.get_or_insert_with(connect).clone();
+        let verb = Verb { client, import: Arc::clone(&self.import), first_index: range.start, timeout };
+        let items = items[range.clone()].to_vec();
+        let answer =
+            if self.rng.bool() { verb.add(items).await } else { verb.ingest(items, &mut self.rng).await };
         let (turn, alone) = turn.close();
+        self.world.event(|| format!("caller: {range:?} {}", answer.tell()));
         let mut book = self.import.book.lock().unwrap();
-        match answer {
-            Ok(answer) => {
-                self.world.event(|| format!("caller: {}", tell(&answer)));
-                book.hear(&self.world, &answer, alone);
-                for result in &answer.results {
-                    let index = usize::try_from(result.index).unwrap_or(0);
-                    let may_change = match result.disposition() {
-                        Disposition::Invalid => !self.import.stays_invalid(index),
-                        // A twin may have it on its way by now.
-                        Disposition::NotAttempted => !self.has_twin && self.rng.bool(),
-                        _ => false,
-                    };
-                    if may_change {
-                        self.import.change(index, versions[index]);
-                        book.forget_invalid(index);
-                    }
-                }
-            }
-            Err(status) => {
-                self.channel = None;
-                let info = status.get_details_error_info();
-                let reason = info.map(|info| info.reason).unwrap_or_default();
-                self.world.event(|| format!("caller: {:?} {reason}", status.code()));
-                // These say nothing about what another call did, or still does.
-                let is_about_another = ["", "REQUEST_ID_IN_USE", "DEADLINE_EXCEEDED"].contains(&&*reason);
-                if alone && !is_about_another {
-                    book.hear_failure(&self.world, &turn, &reason);
-                }
+        book.hear(&self.world, &answer, range, &turn, alone);
+        self.has_ended = answer.failure.is_none();
+        if !self.has_ended {
+            self.channel = None;
+        }
+        for result in &answer.results {
+            let index = usize::try_from(result.index).unwrap_or(0);
+            let may_change = match result.disposition() {
+                Disposition::Invalid => !self.import.stays_invalid(index),
+                // A twin may have it on its way by now.
+                Disposition::NotAttempted => !self.has_twin && self.rng.bool(),
+                _ => false,
+            };
+            if may_change {
+                self.import.change(index, versions[index]);
+                book.forget_invalid(index);
             }
         }
     }
 
-    async fn add(
-        &mut self,
-        items: Vec<blubash_grpc::pb::AudienceItem>,
-        timeout: Duration,
-    ) -> Result<AddAudienceResponse, Status> {
-        let first = AddAudienceRequest {
-            campaign_id: self.import.campaign.into(),
-            options: Some(self.import.options()),
-            items,
-        };
-        let request = keyed(tokio_stream::iter([first]), self.import.api_key, timeout);
-        let mut client = self.channel.get_or_insert_with(connect).clone();
-        let answer = tokio::time::timeout(timeout * 2, client.add_audience(request)).await;
-        answer.unwrap_or_else(|_| Err(Status::cancelled("no answer"))).map(tonic::Response::into_inner)
+    /// Which items to bring: all of them, at times only what is not known to be settled, or fewer.
+    fn range(&mut self, count: usize) -> Range<usize> {
+        let settled = self.import.book.lock().unwrap().settled_through();
+        let start = if self.rng.u8(0..4) == 0 { self.rng.usize(0..=settled).min(count - 1) } else { 0 };
+        let end = if self.rng.u8(0..8) == 0 { self.rng.usize(start + 1..=count) } else { count };
+        start..end
+    }
+
+    /// Other items under the same request id are found out, and nothing of the call is sent.
+    async fn reuse(&mut self) {
+        let Some(index) = self.import.book.lock().unwrap().any_settled() else { return };
+        let mut items = self.import.items(&self.import.versions());
+        items[index].email = "someone.else@example.com".to_owned();
+        let timeout = Duration::from_secs(20);
+        let verb = Verb { client: connect(), import: Arc::clone(&self.import), first_index: 0, timeout };
+        let before = self.world.truth.count(&self.import.prefix());
+        let answer = verb.add(items).await;
+        self.world.event(|| format!("caller: reused {}", answer.tell()));
+        let cause = answer.termination.as_ref().map(|failure| failure.reason().as_str_name().to_owned());
+        let cause = answer.reason().or(cause).unwrap_or_default();
+        // Its last crash may be of this moment: then nobody said anything.
+        let is_found_out =
+            cause.ends_with("REQUEST_ID_REUSED") || (answer.failure.is_some() && cause.is_empty());
+        if !is_found_out {
+            self.world.fault(format!("another item in a settled place: {}", answer.tell()));
+        }
+        if self.world.truth.count(&self.import.prefix()) != before {
+            self.world.fault("a call with another item in a settled place messaged somebody".to_owned());
+        }
+    }
+
+    /// What the service remembers is what it told.
+    async fn look_back(&mut self) {
+        let mut failure = String::new();
+        for _ in 0..LAST_CALLS {
+            let client = connect();
+            let timeout = Duration::from_secs(20);
+            let verb = Verb { client, import: Arc::clone(&self.import), first_index: 0, timeout };
+            match verb.look_back(self.rng.i32(0..5)).await {
+                Ok(kept) => {
+                    self.world.event(|| format!("caller: kept {}", kept.answer.tell()));
+                    let book = self.import.book.lock().unwrap();
+                    return book.compare_kept(&self.world, &kept, self.has_twin);
+                }
+                Err(status) => failure = status.to_string(),
+            }
+            // Its last crash may be of this moment.
+            self.rest(500).await;
+        }
+        self.world.fault(format!("what was settled cannot be read: {failure}"));
     }
 }
 
@@ -137,20 +167,6 @@ fn connect() -> CampaignsServiceClient<Channel> {
         },
     ));
     CampaignsServiceClient::new(channel)
-}
-
-fn tell(answer: &AddAudienceResponse) -> String {
-    let each = answer.results.iter().map(|result| match result.disposition() {
-        Disposition::Added => 'A',
-        Disposition::Invalid => 'v',
-        Disposition::Rejected => 'R',
-        Disposition::NotAttempted => '-',
-        Disposition::InDoubt => '?',
-        Disposition::Pending => '.',
-        Disposition::Unspecified | Disposition::Valid => '!',
-    });
-    let termination = answer.termination.as_ref().map(|failure| failure.reason().as_str_name());
-    format!("{} {}", each.collect::<String>(), termination.unwrap_or_default())
 }
 
 /// A call that is under way, also for as long as nobody waits for it any more.

@@ -6,37 +6,49 @@ use std::collections::BTreeMap;
 /// Where the service's power goes, in the order of a batch's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CrashPoint {
+    BeforeClaim,
+    AfterCommit,
     AfterClaim,
     WhileSending,
     UpstreamWorks,
     AfterApplying,
     AnswerOnItsWay,
     AfterAnswer,
+    BeforeRecord,
+    AfterRecord,
     BeforeTelling,
     AfterTelling,
 }
 
 impl CrashPoint {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
+        Self::BeforeClaim,
+        Self::AfterCommit,
         Self::AfterClaim,
         Self::WhileSending,
         Self::UpstreamWorks,
         Self::AfterApplying,
         Self::AnswerOnItsWay,
         Self::AfterAnswer,
+        Self::BeforeRecord,
+        Self::AfterRecord,
         Self::BeforeTelling,
         Self::AfterTelling,
     ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::BeforeClaim => "crash: within a commit, with no answer untold (an opening, a claim)",
+            Self::AfterCommit => "crash: after a sync, with no answer untold",
             Self::AfterClaim => "crash: after the claim, before the first byte",
             Self::WhileSending => "crash: while the request is sent",
             Self::UpstreamWorks => "crash: the upstream has the request",
             Self::AfterApplying => "crash: the upstream has applied it",
             Self::AnswerOnItsWay => "crash: the answer is on its way",
-            Self::AfterAnswer => "crash: after the answer, before the record",
-            Self::BeforeTelling => "crash: after the record, before the caller hears",
+            Self::AfterAnswer => "crash: after the answer, before it is thought about",
+            Self::BeforeRecord => "crash: within the record's commit",
+            Self::AfterRecord => "crash: after a sync of the record",
+            Self::BeforeTelling => "crash: before the caller hears",
             Self::AfterTelling => "crash: while the caller hears",
         }
     }

@@ -103,6 +103,11 @@ impl Import {
         Self::new(api_key, self.campaign, self.request_id, self.batch, self.rejects_duplicates, things)
     }
 
+    /// How the names of its persons begin.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}/{}/{}/", self.api_key, self.campaign, self.request_id)
+    }
+
     pub(crate) fn options(&self) -> pb::AudienceOptions {
         pb::AudienceOptions {
             request_id: self.request_id.into(),

@@ -8,6 +8,8 @@ mod answer;
 mod book;
 mod caller;
 mod coverage;
+#[path = "../support/disk.rs"]
+mod disk;
 mod harm;
 mod import;
 mod leaf;
@@ -17,6 +19,8 @@ mod run;
 mod scenario;
 mod seeds;
 mod service;
+mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod verbs;
 mod world;

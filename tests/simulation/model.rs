@@ -10,6 +10,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use serde_json::Value;
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -77,13 +78,15 @@ impl Model {
     pub(crate) async fn serve(self) -> turmoil::Result {
         self.state.lock().unwrap().busy.clear();
         let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+        // No tasks: when the host crashes, the order in which they end would never be the same.
+        let mut exchanges = FuturesUnordered::new();
         loop {
-            let (socket, _) = listener.accept().await?;
-            let model = self.clone();
-            tokio::spawn(async move {
+            tokio::select! {
+                biased;
                 // Whoever hangs up has had what there was to have.
-                let _ = model.exchange(Wire::new(socket)).await;
-            });
+                Some(_) = exchanges.next() => {}
+                accepted = listener.accept() => exchanges.push(self.exchange(Wire::new(accepted?.0))),
+            }
         }
     }
 

@@ -24,23 +24,39 @@ enum Road {
 const FIRST_PART: usize = 100;
 
 pub(crate) struct Powered {
-    socket: TcpStream,
+    /// Always there, but for the end.
+    socket: Option<TcpStream>,
     road: Road,
     world: World,
+}
+
+/// Its goodbye would be said in the order in which the process is torn down, which is never the same.
+impl Drop for Powered {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take()
+            && self.world.is_off()
+        {
+            self.world.bury(socket);
+        }
+    }
 }
 
 impl Powered {
     /// The service's own connection to the upstream.
     pub(crate) fn to_upstream(socket: TcpStream, world: World) -> Self {
-        Self { socket, road: Road::ToUpstream(0), world }
+        Self { socket: Some(socket), road: Road::ToUpstream(0), world }
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut TcpStream>>> {
+        ready!(self.world.poll_power(cx));
+        let socket = self.socket.as_mut().map(Pin::new);
+        Poll::Ready(socket.ok_or_else(|| io::ErrorKind::NotConnected.into()))
     }
 }
 
 impl AsyncRead for Powered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.world.poll_power(cx));
-        Pin::new(&mut this.socket).poll_read(cx, buf)
+        ready!(self.get_mut().poll_socket(cx))?.poll_read(cx, buf)
     }
 }
 
@@ -64,8 +80,7 @@ impl AsyncWrite for Powered {
             }
             Road::ToCaller => false,
         };
-        ready!(this.world.poll_power(cx));
-        let written = ready!(Pin::new(&mut this.socket).poll_write(cx, part))?;
+        let written = ready!(ready!(this.poll_socket(cx))?.poll_write(cx, part))?;
         if let Road::ToUpstream(all) = &mut this.road {
             *all += written;
         }
@@ -76,15 +91,11 @@ impl AsyncWrite for Powered {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.world.poll_power(cx));
-        Pin::new(&mut this.socket).poll_flush(cx)
+        ready!(self.get_mut().poll_socket(cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.world.poll_power(cx));
-        Pin::new(&mut this.socket).poll_shutdown(cx)
+        ready!(self.get_mut().poll_socket(cx))?.poll_shutdown(cx)
     }
 }
 
@@ -99,6 +110,6 @@ impl blubash_grpc::server::Listener for Door {
 
     async fn accept(&mut self) -> io::Result<Powered> {
         let (socket, _) = self.listener.accept().await?;
-        Ok(Powered { socket, road: Road::ToCaller, world: self.world.clone() })
+        Ok(Powered { socket: Some(socket), road: Road::ToCaller, world: self.world.clone() })
     }
 }

@@ -2,21 +2,23 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use blubash_grpc::{clock::Clock, ledger::Ledger, secret::Secret};
+use fastrand::Rng;
 use tokio::sync::watch;
 use turmoil::{Builder, Sim};
 
 use crate::{
     caller::Caller,
+    disk::Survivors,
     import::Import,
     model::Model,
     scenario::{Scenario, Strike, What},
     service::{Service, settings},
+    storage::{Storage, secret},
     world::World,
 };
 
 /// A host's clock moves in steps of this.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 /// No run takes longer, or something waits for what never comes.
 const LONGEST: Duration = Duration::from_secs(1_200);
 
@@ -29,6 +31,8 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn run(seed: u64) -> Outcome {
+    // Made once, and not without chance.
+    secret();
     // Jitter comes from here; without a seed no run would be like another.
     fastrand::seed(seed);
     let scenario = Scenario::of(seed);
@@ -47,8 +51,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
     sim.host("upstream", move || model.clone().serve());
     let (drain, drains) = watch::channel(0);
     let config = settings(&scenario.flags);
-    let ledger = Ledger::in_memory(config.ledger, Clock::System);
-    let service = Service { world: world.clone(), config, secret: Secret::random(), ledger, drains };
+    let storage = Storage::new(world.clone());
+    let service = Service { world: world.clone(), config, storage: storage.clone(), drains };
+    service.install();
     sim.host("service", move || service.clone().serve());
     let imports: Vec<Arc<Import>> = scenario.imports.into_iter().map(Arc::new).collect();
     let mut callers = 0;
@@ -69,8 +74,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
         strikes: scenario.strikes.into_iter().map(|strike| (strike, false)).collect(),
         callers,
         drain,
+        storage,
+        rng: Rng::with_seed(seed),
         down_until: None,
-        down_for: Duration::from_millis(seed % 1_500),
     };
     loop {
         match sim.step() {
@@ -101,9 +107,10 @@ struct Fate {
     strikes: Vec<(Strike, bool)>,
     callers: u64,
     drain: watch::Sender<u32>,
+    storage: Storage,
+    rng: Rng,
     /// When the service gets its power back.
     down_until: Option<Duration>,
-    down_for: Duration,
 }
 
 impl Fate {
@@ -112,7 +119,12 @@ impl Fate {
         if self.world.is_off() && self.down_until.is_none() {
             self.world.event(|| format!("{} the service crashes", now.as_millis()));
             sim.crash("service");
-            self.down_until = Some(now + self.down_for);
+            self.storage.cut(match self.rng.u8(0..4) {
+                0 => Survivors::Nothing,
+                1 => Survivors::Everything,
+                _ => Survivors::Some(self.rng.u64(..)),
+            });
+            self.down_until = Some(now + Duration::from_millis(self.rng.u64(0..1_500)));
         }
         if self.down_until.is_some_and(|until| until <= now) {
             self.down_until = None;
@@ -125,44 +137,53 @@ impl Fate {
         if self.world.is_calm() {
             return;
         }
+        let (mut begin, mut end) = (Vec::new(), Vec::new());
         for (strike, is_on) in &mut self.strikes {
             if !*is_on && (strike.at..strike.at + strike.lasts).contains(&now) {
                 *is_on = true;
-                self.world.event(|| format!("{} {:?}", now.as_millis(), strike.what));
-                begin(sim, strike.what, self.callers, &self.world, &self.drain);
+                begin.push(strike.what);
             } else if *is_on && strike.at + strike.lasts <= now {
                 *is_on = false;
-                end(sim, strike.what, self.callers);
+                end.push(strike.what);
             }
         }
+        begin.into_iter().for_each(|what| self.begin(sim, what));
+        end.into_iter().for_each(|what| self.end(sim, what));
     }
 
     fn end_all(&mut self, sim: &mut Sim<'_>) {
-        for (strike, is_on) in &mut self.strikes {
-            if std::mem::take(is_on) {
-                end(sim, strike.what, self.callers);
-            }
+        let on: Vec<_> =
+            self.strikes.iter().filter(|(_, is_on)| *is_on).map(|(strike, _)| strike.what).collect();
+        on.into_iter().for_each(|what| self.end(sim, what));
+    }
+
+    fn begin(&self, sim: &mut Sim<'_>, what: What) {
+        self.world.event(|| format!("{} {what:?}", sim.elapsed().as_millis()));
+        match what {
+            What::NoRoadUp => sim.partition("service", "upstream"),
+            What::SlowRoadUp => sim.hold("service", "upstream"),
+            What::NoRoadDown => self.each_caller(|caller| sim.partition("service", caller)),
+            What::UpstreamDown => sim.crash("upstream"),
+            What::ServiceDown => self.world.power_off(),
+            What::DiskFull => self.storage.set_full(true),
+            What::DiskReadOnly => self.storage.set_read_only(true),
+            What::Drain => self.drain.send_modify(|count| *count += 1),
         }
     }
-}
 
-fn begin(sim: &mut Sim<'_>, what: What, callers: u64, world: &World, drain: &watch::Sender<u32>) {
-    match what {
-        What::NoRoadUp => sim.partition("service", "upstream"),
-        What::SlowRoadUp => sim.hold("service", "upstream"),
-        What::NoRoadDown => (1..=callers).for_each(|n| sim.partition("service", format!("caller-{n}"))),
-        What::UpstreamDown => sim.crash("upstream"),
-        What::ServiceDown => world.power_off(),
-        What::Drain => drain.send_modify(|count| *count += 1),
+    fn end(&self, sim: &mut Sim<'_>, what: What) {
+        match what {
+            What::NoRoadUp => sim.repair("service", "upstream"),
+            What::SlowRoadUp => sim.release("service", "upstream"),
+            What::NoRoadDown => self.each_caller(|caller| sim.repair("service", caller)),
+            What::UpstreamDown => sim.bounce("upstream"),
+            What::DiskFull => self.storage.set_full(false),
+            What::DiskReadOnly => self.storage.set_read_only(false),
+            What::ServiceDown | What::Drain => {}
+        }
     }
-}
 
-fn end(sim: &mut Sim<'_>, what: What, callers: u64) {
-    match what {
-        What::NoRoadUp => sim.repair("service", "upstream"),
-        What::SlowRoadUp => sim.release("service", "upstream"),
-        What::NoRoadDown => (1..=callers).for_each(|n| sim.repair("service", format!("caller-{n}"))),
-        What::UpstreamDown => sim.bounce("upstream"),
-        What::ServiceDown | What::Drain => {}
+    fn each_caller(&self, mut with: impl FnMut(String)) {
+        (1..=self.callers).for_each(|n| with(format!("caller-{n}")));
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum What {
     NoRoadDown,
     UpstreamDown,
     ServiceDown,
+    DiskFull,
+    DiskReadOnly,
     /// The service is told to go, and ends in order.
     Drain,
 }
@@ -84,6 +86,8 @@ impl Strike {
             What::NoRoadDown,
             What::UpstreamDown,
             What::ServiceDown,
+            What::DiskFull,
+            What::DiskReadOnly,
             What::Drain,
         ];
         Self {

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use blubash_grpc::{
-    clock::Clock, config::Config, ledger::Ledger, secret::Secret, server::Server, upstream::Client,
+    clock::Clock, config::Config, ledger::Ledger, secret::Purpose, server::Server, upstream::Client,
 };
+use futures_util::FutureExt as _;
 use tokio::{sync::watch, time::Instant};
 use turmoil::net::TcpListener;
 
-use crate::{leaf::Leaf, power::Door, support::calls::config, world::World};
+use crate::{
+    leaf::Leaf,
+    power::Door,
+    storage::{Storage, secret},
+    support::calls::config,
+    world::World,
+};
 
 pub(crate) const PORT: u16 = 50_051;
 
@@ -17,8 +24,7 @@ pub(crate) const PORT: u16 = 50_051;
 pub(crate) struct Service {
     pub(crate) world: World,
     pub(crate) config: Config,
-    pub(crate) secret: Secret,
-    pub(crate) ledger: Ledger,
+    pub(crate) storage: Storage,
     /// How often it was told to go.
     pub(crate) drains: watch::Receiver<u32>,
 }
@@ -32,6 +38,14 @@ pub(crate) fn settings(flags: &[&str]) -> Config {
 }
 
 impl Service {
+    /// An empty ledger, made in peace: what a crash leaves of its making is a draft that nobody opens.
+    pub(crate) fn install(&self) {
+        let clock = Clock::anchored(chrono::DateTime::UNIX_EPOCH);
+        let key = secret().derive(Purpose::Sealing);
+        let ledger = Ledger::on_disk(self.storage.mount(), &key, self.config.ledger, clock).unwrap();
+        ledger.close().now_or_never().unwrap();
+    }
+
     pub(crate) async fn serve(mut self) -> turmoil::Result {
         self.world.power_on();
         self.world.event(|| "the service starts".to_owned());
@@ -40,7 +54,8 @@ impl Service {
         let clock = Clock::Anchored { wall, at: Instant::now() };
         let leaf = Leaf { world: self.world.clone() };
         let client = Client::with_transport(leaf, &self.config.upstream, clock);
-        let server = Server::assemble(&self.config, &self.secret, clock, client, self.ledger.clone());
+        let Some(ledger) = self.open(clock).await else { return Ok(()) };
+        let server = Server::assemble(&self.config, &secret(), clock, client, ledger.clone());
         let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
         let door = Door { listener, world: self.world.clone() };
         self.drains.mark_unchanged();
@@ -51,7 +66,27 @@ impl Service {
                 }
             })
             .await?;
+        ledger.close().await;
         self.world.event(|| "the service ends".to_owned());
         Ok(())
+    }
+
+    /// Opens the ledger. Whatever the disk went through, it opens as soon as the disk works.
+    async fn open(&self, clock: Clock) -> Option<Ledger> {
+        loop {
+            if self.world.is_off() {
+                std::future::pending::<()>().await;
+            }
+            let key = secret().derive(Purpose::Sealing);
+            match Ledger::on_disk(self.storage.mount(), &key, self.config.ledger, clock) {
+                Ok(ledger) => return Some(ledger),
+                Err(fault) if self.storage.works() && !self.world.is_off() => {
+                    self.world.fault(format!("the ledger does not open: {fault}"));
+                    return None;
+                }
+                // Whoever starts it would try again.
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
     }
 }

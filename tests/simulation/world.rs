@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use turmoil::net::TcpStream;
+
 use crate::{coverage::CrashPoint, support::truth::Truth};
 
 /// Cheap to clone.
@@ -28,10 +30,19 @@ struct Inner {
     crash: Option<(CrashPoint, u32)>,
     is_off: bool,
     asleep: Vec<Waker>,
+    /// Connections of a process that lost its power: their other ends hear of it when it is back.
+    buried: Vec<TcpStream>,
     /// An answer of the upstream is on record, or about to be, and was not told yet.
     untold: bool,
     is_calm: bool,
     faults: Vec<String>,
+}
+
+/// What a run holds is too much to print.
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
 }
 
 impl World {
@@ -167,6 +178,14 @@ impl World {
         inner.is_off = false;
         inner.untold = false;
         inner.asleep.clear();
+        let mut buried = std::mem::take(&mut inner.buried);
+        drop(inner);
+        let address = |socket: &TcpStream| (socket.peer_addr().ok(), socket.local_addr().ok());
+        buried.sort_by_key(address);
+    }
+
+    pub(crate) fn bury(&self, socket: TcpStream) {
+        self.lock().buried.push(socket);
     }
 
     pub(crate) fn is_off(&self) -> bool {

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use blubash_grpc::{
-    config::{Config, Flags},
-    pb,
-};
+use blubash_grpc::config::{Config, Flags};
 use clap::Parser;
 use tonic::Request;
 
@@ -27,13 +24,4 @@ pub(crate) fn keyed<T>(message: T, key: &str, timeout: Duration) -> Request<T> {
     request.metadata_mut().insert("x-api-key", key.parse().unwrap());
     request.set_timeout(timeout);
     request
-}
-
-/// An item for this address, sent at once.
-pub(crate) fn item(identifier: impl Into<String>) -> pb::AudienceItem {
-    pb::AudienceItem {
-        recipient: Some(pb::audience_item::Recipient::Identifier(identifier.into())),
-        schedule: Some(pb::Schedule { when: Some(pb::schedule::When::Immediate(pb::Immediate {})) }),
-        ..Default::default()
-    }
 }

@@ -173,10 +173,14 @@ impl Engine {
             Some(desk) => desk.ingestion.known(first..first + entries.len() as u64).await,
             None => Ok(Vec::new()),
         };
-        let (known, fault) = known.map_or_else(|error| (Vec::new(), Some(error)), |known| (known, None));
+        let known = match known {
+            Ok(known) => known,
+            // An earlier call may have settled them: as long as nobody can say so, they are not told of.
+            Err(error) => return self.stop(error),
+        };
         let Plan { slots, queue, refused, reused } = self.planner.plan(first, entries, known);
         slots.into_iter().for_each(|(item_id, slot)| self.window.push(item_id, slot));
-        if let Some(cause) = fault.or(reused) {
+        if let Some(cause) = reused {
             return self.stop(cause);
         }
         self.queue.extend(queue);
