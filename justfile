@@ -40,11 +40,24 @@ clients *LANGUAGES:
 first-call:
     PATH=$(.ci/tools grpcurl):$PATH .ci/readme first-call
 
+# What RELIABILITY.md asks for before a release: about half an hour
+prove:
+    SEEDS=10000 cargo test --locked --test simulation -- --nocapture
+    SEEDS=2000 cargo test --locked --test faults
+    KILLS=200 cargo test --locked --test kill -- --nocapture
+    .ci/mutants
+
 # Measure the service beside its peers (ARGS: --rounds 1 --only ours,naive ...)
 bench *ARGS:
     cargo build --release --locked
     benches/compare/setup.sh
     benches/compare/run.py --ours 'target/release/blubash-grpc serve --listen 127.0.0.1:9110 --upstream-url http://127.0.0.1:9090/api/v1/campaigns --ledger memory:' {{ARGS}}
+
+# Measure an import of a million items with the ledger in a file (ARGS: --n 100000 --rounds 1 ...)
+bench-stream *ARGS:
+    cargo build --release --locked
+    benches/compare/setup.sh
+    benches/compare/stream.py --reopen --ours 'target/release/blubash-grpc serve --listen 127.0.0.1:9110 --upstream-url http://127.0.0.1:9090/api/v1/campaigns --ledger file:{dir}/ledger' {{ARGS}}
 
 # Take the contract as released: later changes are held against it (CONTRIBUTING.md)
 release-contract:

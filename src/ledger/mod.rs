@@ -4,8 +4,8 @@
 //! it must be settled or released, and one that is merely dropped (a crash of the task that held it)
 //! leaves its items in doubt, because nobody can say any more what became of them.
 //!
-//! One logic ([`logic`]) over rows by key, and stores that hold the rows. Every transition goes through one pure
-//! machine ([`state`]).
+//! One logic (`logic`) over rows by key, and stores that hold the rows (`store`). Every transition goes through one
+//! pure machine (`state`).
 
 mod codec;
 mod fingerprint;

@@ -279,6 +279,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_in_flight_is_never_over() {
+        let mut header = Header::new(1_000);
+        assert!(!header.is_over(1_099, 100) && header.is_over(1_100, 100));
+        header.counts.in_flight = 1;
+        assert!(!header.is_over(i64::MAX, 100));
+    }
+
+    #[test]
     fn ranges_that_touch_are_one_and_there_are_never_too_many() {
         let mut header = Header::new(0);
         for (from, to) in [(0, 10), (10, 20), (30, 40), (5, 6), (19, 31), (50, 50), (100, 101)] {

@@ -26,18 +26,16 @@ pub(super) fn damaged() -> Fault {
     ))
 }
 
+/// What is shown rows, key and value, until it says `false`.
+pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Fault> + 'a;
+
 /// Rows as one transaction sees them. A key begins with its table's byte (see [`key`](super::key)).
 pub(super) trait Tables {
     /// The row under this key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
 
     /// Shows every row with `from <= key < to`, in order, until `visit` says `false`.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
-    ) -> Result<(), Fault>;
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault>;
 }
 
 /// A transaction that also writes. A command checks all that it checks before its first write, so that one

@@ -14,6 +14,7 @@ mod model;
 mod operator;
 mod reading;
 mod retention;
+mod scale;
 
 use disk::SimDisk;
 

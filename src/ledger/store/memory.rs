@@ -7,12 +7,12 @@ use crate::{
     error::{Error, Reason},
     ledger::{
         logic::{self, Answer, Command},
-        tables::{Fault, Tables, TablesMut},
+        tables::{Fault, Tables, TablesMut, Visit},
     },
 };
 
-/// What a row weighs beside its bytes: its two vectors in a tree's node that is two thirds full, and the
-/// allocator's rounding of both.
+/// What a row weighs beside its bytes: its two vectors in a tree's node that is two thirds full. (Measured: a million
+/// items with three UUIDs each weigh 75 MB so, and take 80.)
 const ROW_BYTES: usize = 120;
 
 #[derive(Debug)]
@@ -56,7 +56,10 @@ impl Memory {
 
     fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let fixed = key.len() + ROW_BYTES;
-        let weigh = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, |value| fixed + value.len());
+        let weigh = |value: &Option<Vec<u8>>| {
+            // The allocator rounds up by a sixteenth on average.
+            value.as_ref().map_or(0, |value| fixed + value.len() + value.len() / 16)
+        };
         let after = weigh(&value);
         let before = match value {
             Some(value) => self.rows.insert(key, value),
@@ -72,12 +75,7 @@ impl Tables for Memory {
         Ok(self.rows.get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
-    ) -> Result<(), Fault> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
         if from >= to {
             return Ok(());
         }

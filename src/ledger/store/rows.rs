@@ -3,7 +3,7 @@
 use redb::{ReadOnlyTable, ReadableTable, Table, TableDefinition};
 
 use super::seal::{OVERHEAD, Seal};
-use crate::ledger::tables::{Fault, Tables, TablesMut};
+use crate::ledger::tables::{Fault, Tables, TablesMut, Visit};
 
 /// One redb table for all of ours, told apart by their keys' first byte: a commit then writes one tree's path.
 pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("ledger");
@@ -34,7 +34,7 @@ fn scan(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     seal: &Seal,
     (from, to): (&[u8], &[u8]),
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), Fault> {
     if from >= to {
         return Ok(());
@@ -59,12 +59,7 @@ impl Tables for ReadRows<'_> {
         get(&self.table, self.seal, key)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
-    ) -> Result<(), Fault> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
         scan(&self.table, self.seal, (from, to), visit)
     }
 }
@@ -85,12 +80,7 @@ impl Tables for WriteRows<'_, '_> {
         get(&self.table, self.seal, key)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
-    ) -> Result<(), Fault> {
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<(), Fault> {
         scan(&self.table, self.seal, (from, to), visit)
     }
 }

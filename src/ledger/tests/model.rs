@@ -185,11 +185,10 @@ impl Run {
 
     async fn check(&mut self) {
         let mut doubts = 0;
-        for name in 0..NAMES.len() {
-            doubts += self.model[name].values().filter(|word| **word == "in doubt").count() as u64;
-            let Some(page) = self.ledger.read(&scope(NAMES[name]), 0, 99, ResultView::All).await.unwrap()
-            else {
-                assert_eq!(self.model[name], BTreeMap::new());
+        for (model, name) in self.model.iter().zip(NAMES) {
+            doubts += model.values().filter(|word| **word == "in doubt").count() as u64;
+            let Some(page) = self.ledger.read(&scope(name), 0, 99, ResultView::All).await.unwrap() else {
+                assert_eq!(*model, BTreeMap::new());
                 continue;
             };
             let recorded = page
@@ -197,13 +196,13 @@ impl Run {
                 .iter()
                 .filter(|result| !matches!(result.disposition, Disposition::NotAttempted(_)));
             let recorded: Vec<_> = recorded.cloned().collect();
-            let expected: Vec<String> = (self.model[name].iter())
+            let expected: Vec<String> = (model.iter())
                 .map(|(index, word)| {
                     format!("{index} {}", if *word == "in flight" { "pending" } else { word })
                 })
                 .collect();
             assert_eq!(told(&recorded), expected.join(", "));
-            let count = |word: &str| self.model[name].values().filter(|known| **known == word).count() as u64;
+            let count = |word: &str| model.values().filter(|known| **known == word).count() as u64;
             let s = page.summary;
             assert_eq!(
                 (s.added, s.rejected, s.in_doubt, s.invalid, s.pending),

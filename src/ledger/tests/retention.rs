@@ -125,3 +125,23 @@ async fn an_ingestion_that_is_half_taken_away_is_gone_for_everyone() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_in_which_as_much_is_forgotten_as_is_added_stays_as_large_as_it_is() {
+    let disk = SimDisk::new();
+    let ledger = Ledger::on_disk(disk.clone(), &KEY, week(), clock()).unwrap();
+    let mut sizes = Vec::new();
+    for round in 0..40 {
+        for n in 0..5 {
+            let ingestion = open(&ledger, &format!("r{round}-{n}")).await;
+            for first in (0..500).step_by(100) {
+                let batch = claim(&ingestion, &(first..first + 100).collect::<Vec<_>>()).await.unwrap();
+                batch.settle(vec![added("0f3b1c2d-0000-4000-8000-00000000000a"); 100]).await.unwrap();
+            }
+        }
+        tokio::time::advance(7 * DAY).await;
+        elsewhere(&ledger).await;
+        sizes.push(disk.image().len());
+    }
+    assert_eq!(sizes[5], sizes[39], "{sizes:?}");
+}
