@@ -109,14 +109,14 @@ pub(crate) async fn meets(fault: Fault, patience: Duration, told: Disposition, m
     let answer = app.add("faulty", 3, 3).await.unwrap();
     app.hold_against_the_truth(&answer, &format!("{fault:?}"));
     assert_eq!(dispositions(&answer), [told; 3], "{fault:?}");
-    assert_eq!(app.upstream.state.truth.count(""), messaged, "{fault:?}");
+    assert_eq!(app.upstream.state.truth.count(), messaged, "{fault:?}");
     app.upstream.mend();
     let again = app.add("faulty", 3, 3).await.unwrap();
     app.hold_against_the_truth(&again, &format!("{fault:?}, repeated"));
     assert_eq!(dispositions(&again), [told; 3], "{fault:?}");
     assert!(again.results.iter().all(|result| result.replayed), "{fault:?}");
     assert_eq!((app.upstream.exchanges(), app.upstream.led_astray()), (1, 0), "{fault:?}");
-    assert_eq!(app.upstream.state.truth.count(""), messaged, "{fault:?}");
+    assert_eq!(app.upstream.state.truth.count(), messaged, "{fault:?}");
 }
 
 /// An item for this address, sent at once.

@@ -14,6 +14,8 @@ pub(crate) struct Book {
     persons: Vec<String>,
     /// What was told of each item last, where it was settled or INVALID.
     told: Vec<Option<Told>>,
+    /// What an earlier call may still have on its way: it was told PENDING, or nothing was heard.
+    loose: Vec<bool>,
     /// Calls that are under way, and how many there ever were.
     active: usize,
     begun: usize,
@@ -42,7 +44,13 @@ pub(crate) struct Turn {
 
 impl Book {
     pub(crate) fn new(persons: Vec<String>) -> Self {
-        Self { told: vec![None; persons.len()], persons, active: 0, begun: 0 }
+        Self {
+            told: vec![None; persons.len()],
+            loose: vec![false; persons.len()],
+            persons,
+            active: 0,
+            begun: 0,
+        }
     }
 
     pub(crate) fn begin(&mut self, world: &World) -> Turn {
@@ -56,6 +64,11 @@ impl Book {
     pub(crate) fn end(&mut self, turn: &Turn) -> bool {
         self.active -= 1;
         turn.alone && self.begun == turn.number
+    }
+
+    /// A call was given up, or broke off: what it had on its way goes on.
+    pub(crate) fn lose_sight(&mut self) {
+        self.loose.fill(true);
     }
 
     /// Whether each item has met its end.
@@ -103,7 +116,11 @@ impl Book {
         if let Some(summary) = &answer.summary {
             self.hear_end(world, answer, summary, range.len());
         }
-        match answer.reason().as_deref() {
+        let reason = answer.reason();
+        if answer.failure.is_some() && reason.is_none() {
+            self.lose_sight();
+        }
+        match reason.as_deref() {
             // These say nothing about what another call did, or still does.
             None | Some("REQUEST_ID_IN_USE" | "DEADLINE_EXCEEDED") => {}
             Some(reason) if alone => self.hear_failure(world, turn, reason, answer),
@@ -134,6 +151,7 @@ impl Book {
             }
         }
         self.compare(world, index, &now, result.replayed, alone);
+        self.loose[index] |= now.disposition == Disposition::Pending;
         let settled =
             matches!(now.disposition, Disposition::Added | Disposition::Rejected | Disposition::InDoubt);
         if settled || (now.disposition == Disposition::Invalid && self.told[index].is_none()) {
@@ -189,8 +207,9 @@ impl Book {
 
     /// Hears that the call failed as a whole, by this service's own word: then nothing of it was sent.
     fn hear_failure(&self, world: &World, turn: &Turn, reason: &str, answer: &Answer) {
-        for (person, was_exposed) in self.persons.iter().zip(&turn.exposed) {
-            if !was_exposed && world.is_exposed(person) {
+        for (index, person) in self.persons.iter().enumerate() {
+            let excused = turn.exposed[index] || self.loose[index];
+            if !excused && world.is_exposed(person) {
                 world.fault(format!("the call failed with {reason}, and {person} may be messaged by it"));
             }
         }

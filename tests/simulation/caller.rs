@@ -122,7 +122,7 @@ impl Caller {
         items[index].email = "someone.else@example.com".to_owned();
         let timeout = Duration::from_secs(20);
         let verb = Verb { client: connect(), import: Arc::clone(&self.import), first_index: 0, timeout };
-        let before = self.world.truth.count(&self.import.prefix());
+        let before = self.world.exposures(&self.import.prefix());
         let answer = verb.add(items).await;
         self.world.event(|| format!("caller: reused {}", answer.tell()));
         let cause = answer.termination.as_ref().map(|failure| failure.reason().as_str_name().to_owned());
@@ -133,8 +133,8 @@ impl Caller {
         if !is_found_out {
             self.world.fault(format!("another item in a settled place: {}", answer.tell()));
         }
-        if self.world.truth.count(&self.import.prefix()) != before {
-            self.world.fault("a call with another item in a settled place messaged somebody".to_owned());
+        if self.world.exposures(&self.import.prefix()) != before {
+            self.world.fault("a call with another item in a settled place was sent".to_owned());
         }
     }
 
@@ -191,7 +191,9 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(turn) = self.turn.take() {
-            self.import.book.lock().unwrap().end(&turn);
+            let mut book = self.import.book.lock().unwrap();
+            book.end(&turn);
+            book.lose_sight();
         }
     }
 }

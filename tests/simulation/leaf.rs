@@ -18,7 +18,7 @@ use http::header::{CONNECTION, HOST, HeaderValue};
 use http_body::Body as _;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use turmoil::net::TcpStream;
 
 use crate::{
@@ -53,7 +53,9 @@ impl tower::Service<Call> for Leaf {
 }
 
 async fn attempt(world: &World, call: Call) -> Evidence {
-    let (mut parts, body) = call.request.into_parts();
+    let Call { request, attempt_timeout, .. } = call;
+    let until = Instant::now() + attempt_timeout;
+    let (mut parts, body) = request.into_parts();
     parts.uri = parts.uri.path().parse().unwrap();
     let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let (api_key, key) = (text(API_KEY).unwrap_or_default(), text(IDEMPOTENCY_KEY).unwrap_or_default());
@@ -75,11 +77,13 @@ async fn attempt(world: &World, call: Call) -> Evidence {
     };
 
     world.expose(&persons, key);
+    let mut whole = Whole { world: world.clone(), until, is_over: false };
     let key = key.to_owned();
     let mut request = http::Request::from_parts(parts, String::from_utf8(body.to_vec()).unwrap());
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     request.headers_mut().insert(HOST, HeaderValue::from_static("upstream"));
     let evidence = exchange(socket, request).await;
+    whole.is_over = true;
     match &evidence {
         Evidence::NotSent { .. } => world.clear(&persons, &key),
         Evidence::Answered { headers, .. } => {
@@ -95,6 +99,23 @@ async fn attempt(world: &World, call: Call) -> Evidence {
         Evidence::Broken { .. } => {}
     }
     evidence
+}
+
+/// A request that is on its way is cut by nothing but its own timeout, and by the end of the process.
+struct Whole {
+    world: World,
+    until: Instant,
+    is_over: bool,
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let is_cut = !self.is_over && Instant::now() < self.until;
+        // The end of the simulation is no cut.
+        if is_cut && !self.world.is_off() && turmoil::in_simulation() {
+            self.world.fault("a request was cut while it was on its way".to_owned());
+        }
+    }
 }
 
 async fn exchange(socket: Powered, request: http::Request<String>) -> Evidence {

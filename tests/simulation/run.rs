@@ -94,6 +94,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         }
         fate.step(&mut sim);
     }
+    world.event(|| format!("the end, after {} messages", world.truth.count()));
     for twice in world.truth.twice() {
         world.fault(twice);
     }

@@ -136,6 +136,13 @@ impl World {
         self.lock().exposures.get(person).is_some_and(|keys| !keys.is_empty())
     }
 
+    /// How many persons whose names begin like this may have been messaged.
+    pub(crate) fn exposures(&self, prefix: &str) -> usize {
+        let inner = self.lock();
+        let persons = inner.exposures.iter().filter(|(person, _)| person.starts_with(prefix));
+        persons.map(|(_, keys)| keys.len()).sum()
+    }
+
     /// The service will lose its power when it passes this point for the nth time from now.
     pub(crate) fn plan_crash(&self, point: CrashPoint, nth: u32) {
         self.lock().crash = Some((point, nth));

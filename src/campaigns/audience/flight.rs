@@ -130,7 +130,7 @@ impl Desk {
         if self.proven_keys && is_unanswered(&outcome) {
             outcome = self.repeat(&framed, outcome, &mut claim, 1, claimed_at).await;
         }
-        if !matches!(outcome, Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. }) {
+        if !is_unapplied(&outcome) {
             self.hub.wrote(self.ctx.workspace.id, &self.campaign);
         }
         (outcome, Some(claim))
@@ -141,6 +141,9 @@ impl Desk {
     pub(super) async fn record(batch: Vec<Planned>, outcome: Outcome, claim: Claim) -> Landed {
         let outcome = match record(claim, &outcome, batch.len()).await {
             Ok(()) => outcome,
+            // That nothing was done is proven all the same. A repeat finds the items free, or in doubt if the
+            // process ends before the ledger's disk works again.
+            Err(error) if is_unapplied(&outcome) => Outcome::NotApplied(error),
             // Never tell what is not on record: a repeat would tell otherwise.
             Err(error) => Outcome::InDoubt {
                 error: Error::new(Reason::OutcomeUnknown, format!("the outcome was not recorded: {error}"))
@@ -217,6 +220,11 @@ impl Desk {
 /// In doubt for want of an answer. A refused batch has its answer: another try would get the same.
 fn is_unanswered(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::InDoubt { by_refusal: false, .. })
+}
+
+/// Proven: nothing was done.
+fn is_unapplied(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::NotApplied(_) | Outcome::Refused(_) | Outcome::Split { .. })
 }
 
 async fn record(claim: Claim, outcome: &Outcome, count: usize) -> Result<(), Error> {
