@@ -11,12 +11,13 @@ use std::{
 };
 
 use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableError, backends::FileBackend,
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, RepairSession, StorageBackend,
+    TableError, backends::FileBackend,
 };
 
 use super::{
     fault::OpenFault,
-    primary::Guarded,
+    primary::{self, Guarded},
     rows::{ROWS, weigh},
     seal::Seal,
 };
@@ -96,7 +97,7 @@ impl InFile {
         }
         let file = options.open(draft).map_err(|error| self.io(error))?;
         let disk = FileBackend::new(file).map_err(|error| OpenFault::database(&self.name, error))?;
-        let database = open_database(&self.name, Arc::new(disk))?;
+        let database = open_database(&self.name, Arc::new(disk), false)?;
         found(&self.name, &database, seal)?;
         database.close().map_err(|error| OpenFault::database(&self.name, error))?;
         File::open(draft).and_then(|file| file.sync_all()).map_err(|error| self.io(error))
@@ -143,7 +144,7 @@ impl OnDisk {
         let place = Self(Arc::new(disk));
         let empty = place.0.len().map_err(|error| OpenFault::io(place.name(), error))? == 0;
         if empty {
-            let database = open_database(place.name(), place.disk()?)?;
+            let database = open_database(place.name(), place.disk()?, false)?;
             found(place.name(), &database, seal)?;
             database.close().map_err(|error| OpenFault::database(place.name(), error))?;
         }
@@ -164,15 +165,31 @@ impl Place for OnDisk {
 /// Opens the database and checks all of it: redb verifies the checksum of every page that is in use, which it does
 /// not do when it reads one later. Every commit of ours has two phases, so a tree that does not verify is damage and not
 /// a torn commit, and is refused.
-fn open_database(name: &str, disk: Arc<dyn StorageBackend>) -> Result<Database, OpenFault> {
-    let opening = Arc::new(AtomicBool::new(true));
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .create_with_backend(Guarded::new(disk, Arc::clone(&opening)))
+///
+/// `take_newer`: whether the newer commit slot may be taken though it is not the one that is named.
+fn open_database(name: &str, disk: Arc<dyn StorageBackend>, take_newer: bool) -> Result<Database, OpenFault> {
+    let amending = Arc::new(AtomicBool::new(take_newer));
+    let database = builder()
+        .create_with_backend(Guarded::new(disk, Arc::clone(&amending)))
         .map_err(|error| OpenFault::database(name, error))?;
-    opening.store(false, Ordering::Release);
+    amending.store(false, Ordering::Release);
     Ok(database)
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
+/// Looks at the header only, as redb reads it: it refuses a commit slot that is named and not whole.
+fn try_header(name: &str, disk: Arc<dyn StorageBackend>) -> Result<(), OpenFault> {
+    let as_it_is = Guarded::new(disk, Arc::new(AtomicBool::new(false)));
+    match builder().set_repair_callback(RepairSession::abort).create_with_backend(as_it_is) {
+        Err(DatabaseError::RepairAborted) => Ok(()),
+        Err(error) => Err(OpenFault::database(name, error)),
+        Ok(database) => database.close().map_err(|error| OpenFault::database(name, error)),
+    }
 }
 
 /// Begins a ledger in an empty database.
@@ -194,7 +211,12 @@ fn found(name: &str, database: &Database, seal: &Seal) -> Result<(), OpenFault> 
 pub(super) fn open(place: &dyn Place, seal: &Seal) -> Result<(Database, usize), OpenFault> {
     let name = place.name();
     let later = |error: redb::Error| OpenFault::later(name, error);
-    let database = open_database(name, place.disk()?)?;
+    let disk = place.disk()?;
+    let behind = primary::is_behind(&*disk);
+    if behind {
+        try_header(name, place.disk()?)?;
+    }
+    let database = open_database(name, disk, behind)?;
     let bytes = {
         let transaction = database.begin_read().map_err(|error| later(error.into()))?;
         let table = transaction.open_table(ROWS).map_err(|error| match error {

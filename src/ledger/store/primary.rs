@@ -6,7 +6,8 @@
 //! was flipped afterwards, by which the last commit, which somebody relies on, would be gone without a trace. Where
 //! it is whole, taking the newer slot is right in both cases: a claim that nobody was told of is a doubt, no more.
 //! redb does just that, checksums and all, for a file whose commits have one phase, and never for one of two.
-//! So while such a file is being opened, redb is told that its last commit had one phase.
+//! So while such a file is being opened, redb is told that its last commit had one phase; and only where redb has
+//! found the slot that the bit names to be whole, as one that is not is damage, and never to be gone back from.
 
 use std::{
     io,
@@ -27,29 +28,35 @@ const TWO_PHASES: u8 = 4;
 const SLOTS: [usize; 2] = [64, 192];
 const TRANSACTION_ID: usize = 104;
 
-/// A disk whose header is shown as it should be read while the file is being opened.
+/// A disk whose header may be shown as it should be read while the file is being opened.
 #[derive(Debug)]
 pub(super) struct Guarded {
     disk: Arc<dyn StorageBackend>,
-    opening: Arc<AtomicBool>,
+    amending: Arc<AtomicBool>,
 }
 
 impl Guarded {
-    /// `opening`: whether the file is being opened; the caller's to say when it is open.
-    pub(super) fn new(disk: Arc<dyn StorageBackend>, opening: Arc<AtomicBool>) -> Self {
-        Self { disk, opening }
+    /// `amending`: whether a slot that is newer than the one that the bit names may be taken; the caller's to end
+    /// when the file is open.
+    pub(super) fn new(disk: Arc<dyn StorageBackend>, amending: Arc<AtomicBool>) -> Self {
+        Self { disk, amending }
     }
 }
 
-fn amend(header: &mut [u8]) {
+/// Whether the slot that the bit names seems to be the older one.
+pub(super) fn is_behind(disk: &dyn StorageBackend) -> bool {
+    let mut header = [0; HEADER];
+    // What cannot be read is redb's to refuse.
+    disk.read(0, &mut header).is_ok() && names_the_older(&header)
+}
+
+fn names_the_older(header: &[u8]) -> bool {
     let id = |slot: usize| {
         let at = SLOTS[slot] + TRANSACTION_ID;
         header.get(at..at + 8).and_then(|id| id.try_into().ok()).map(u64::from_le_bytes)
     };
     let primary = usize::from(header[FLAGS] & PRIMARY);
-    if id(1 - primary) > id(primary) {
-        header[FLAGS] &= !TWO_PHASES;
-    }
+    id(1 - primary) > id(primary)
 }
 
 impl StorageBackend for Guarded {
@@ -59,8 +66,9 @@ impl StorageBackend for Guarded {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
         self.disk.read(offset, out)?;
-        if offset == 0 && out.len() >= HEADER && self.opening.load(Ordering::Acquire) {
-            amend(out);
+        let amending = offset == 0 && out.len() >= HEADER && self.amending.load(Ordering::Acquire);
+        if amending && names_the_older(out) {
+            out[FLAGS] &= !TWO_PHASES;
         }
         Ok(())
     }
