@@ -158,7 +158,7 @@ impl Fate {
         on.into_iter().for_each(|what| self.end(sim, what));
     }
 
-    fn begin(&self, sim: &mut Sim<'_>, what: What) {
+    fn begin(&mut self, sim: &mut Sim<'_>, what: What) {
         self.world.event(|| format!("{} {what:?}", sim.elapsed().as_millis()));
         match what {
             What::NoRoadUp => sim.partition("service", "upstream"),
@@ -168,6 +168,7 @@ impl Fate {
             What::ServiceDown => self.world.power_off(),
             What::DiskFull => self.storage.set_full(true),
             What::DiskReadOnly => self.storage.set_read_only(true),
+            What::DiskStumbles => self.storage.stumble(&mut self.rng),
             What::Drain => self.drain.send_modify(|count| *count += 1),
         }
     }
@@ -180,7 +181,7 @@ impl Fate {
             What::UpstreamDown => sim.bounce("upstream"),
             What::DiskFull => self.storage.set_full(false),
             What::DiskReadOnly => self.storage.set_read_only(false),
-            What::ServiceDown | What::Drain => {}
+            What::ServiceDown | What::DiskStumbles | What::Drain => {}
         }
     }
 
