@@ -36,13 +36,30 @@ pub(super) enum Text {
 
 impl Text {
     pub(super) fn new(text: &str) -> Self {
-        let packed = uuid::Uuid::try_parse(text).ok();
-        // Only the one form that is written back: lower case, with hyphens.
-        match packed.filter(|uuid| uuid.hyphenated().encode_lower(&mut [0; 36]) == text) {
-            Some(uuid) => Self::Uuid(uuid.into_bytes()),
-            None => Self::Plain(text.into()),
-        }
+        pack(text.as_bytes()).map_or_else(|| Self::Plain(text.into()), Self::Uuid)
     }
+}
+
+/// Only the one form that is written back: lower case, with hyphens. Three texts an item come through here, which is
+/// why it is not the library's parser, that knows every form.
+fn pack(text: &[u8]) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    if [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
+        return None;
+    }
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 16];
+    let mut at = 0;
+    for byte in &mut bytes {
+        at += usize::from(matches!(at, 8 | 13 | 18 | 23));
+        *byte = digit(text[at])? << 4 | digit(text[at + 1])?;
+        at += 2;
+    }
+    Some(bytes)
 }
 
 impl From<Text> for String {

@@ -47,8 +47,9 @@ use crate::{
 pub struct Config {
     /// How long after its last use an ingestion is remembered. 7 days by default.
     pub retention: Duration,
-    /// The most room for records, in bytes, roughly. 256 MiB by default: about a million items. A full
-    /// ledger refuses new claims, and so nothing is sent.
+    /// The most room for records, in bytes: of memory, or of the file's pages. 256 MiB by default: a million
+    /// items and more. A full ledger refuses new claims, and so nothing is sent. (The file is longer than what
+    /// is used of it: it grows by doubling, with holes.)
     pub max_bytes: usize,
 }
 

@@ -60,13 +60,14 @@ impl Queue {
         self.max_items == 1
     }
 
-    /// Takes a batch of several back, to be sent in two halves. `too_large`: no later one needs to be tried
-    /// in its size.
-    pub(super) fn halve(&mut self, mut batch: Vec<Planned>, too_large: bool) {
+    /// From here on no batch has more items.
+    pub(super) fn shrink_to(&mut self, items: usize) {
+        self.max_items = self.max_items.min(items).max(1);
+    }
+
+    /// Takes a batch of several back, to be sent in two halves.
+    pub(super) fn halve(&mut self, mut batch: Vec<Planned>) {
         let half = batch.len() / 2;
-        if too_large {
-            self.max_items = self.max_items.min(half).max(1);
-        }
         let back = batch.split_off(half);
         self.parts.push_front(back);
         self.parts.push_front(batch);

@@ -236,19 +236,24 @@ impl Engine {
                     }
                 }
             }
-            Landed::Batch { number, batch, outcome, pass } => {
+            Landed::Answered { number, batch, outcome, claim, pass } => {
                 self.tickets.remove(&number);
-                self.land_batch(batch, outcome);
+                self.heed(&outcome, batch.len());
                 // Only now may another probe: it must know how this one ended.
                 drop(pass);
+                match claim {
+                    Some(claim) => self.flights.push(Box::pin(Desk::record(batch, outcome, claim))),
+                    None => self.settle(batch, outcome),
+                }
             }
+            Landed::Recorded { batch, outcome } => self.settle(batch, outcome),
         }
     }
 
-    fn land_batch(&mut self, batch: Vec<Planned>, outcome: Outcome) {
-        let items = batch.len();
+    /// What an answer means for the batches after it.
+    fn heed(&mut self, outcome: &Outcome, items: usize) {
         if let Some(Desk { breaker, .. }) = self.desk.as_deref() {
-            match &outcome {
+            match outcome {
                 Outcome::InDoubt { by_refusal, .. } => breaker.doubted(items, *by_refusal),
                 Outcome::Added(_) | Outcome::Rejected(_) | Outcome::Refused(_) | Outcome::Split { .. } => {
                     breaker.answered();
@@ -257,38 +262,39 @@ impl Engine {
             }
         }
         match outcome {
-            Outcome::Added(added) => {
+            Outcome::Added(_) => {
                 self.max_flights =
                     if self.queue.sends_singles() { self.limits.singles_window } else { self.limits.window };
+            }
+            // One bad item of a batch costs all of it; one by one it costs only itself.
+            Outcome::InDoubt { by_refusal: true, .. } => self.queue.send_singles(),
+            Outcome::InDoubt { by_refusal: false, .. } => self.max_flights = 1,
+            Outcome::NotApplied(error) | Outcome::Refused(error) => self.stop(error.clone()),
+            Outcome::Split { too_large: true, .. } => self.queue.shrink_to(items / 2),
+            Outcome::Split { too_large: false, .. } | Outcome::Rejected(_) => {}
+        }
+    }
+
+    /// What an outcome means for the batch itself, once it is on record.
+    fn settle(&mut self, batch: Vec<Planned>, outcome: Outcome) {
+        match outcome {
+            Outcome::Added(added) => {
                 for (item, added) in batch.iter().zip(added) {
                     self.window.put(item.index, Slot::Told(Disposition::Added(added)));
                 }
             }
             Outcome::Rejected(error) => self.tell(&batch, Disposition::Rejected(error)),
-            Outcome::InDoubt { error, by_refusal } => {
-                self.tell(&batch, Disposition::InDoubt(error));
-                if by_refusal {
-                    // One bad item of a batch costs all of it; one by one it costs only itself.
-                    self.queue.send_singles();
-                } else {
-                    self.max_flights = 1;
-                }
-            }
-            Outcome::Split { error, too_large } => {
-                if self.end.is_some() {
-                    let cause = self.end.clone().unwrap_or(error);
-                    return self.tell(&batch, Disposition::NotAttempted(cause));
-                }
+            Outcome::InDoubt { error, .. } => self.tell(&batch, Disposition::InDoubt(error)),
+            Outcome::Split { .. } if self.end.is_none() => {
                 for item in &batch {
                     self.window.put(item.index, Slot::Planned);
                 }
-                self.queue.halve(batch, too_large);
+                self.queue.halve(batch);
             }
-            Outcome::NotApplied(error) | Outcome::Refused(error) => {
-                self.stop(error);
-                if let Some(cause) = self.end.clone() {
-                    self.tell(&batch, Disposition::NotAttempted(cause));
-                }
+            Outcome::Split { error, .. } | Outcome::NotApplied(error) | Outcome::Refused(error) => {
+                // The first cause stands; it may be another batch's.
+                let cause = self.end.clone().unwrap_or(error);
+                self.tell(&batch, Disposition::NotAttempted(cause));
             }
         }
     }

@@ -51,8 +51,11 @@ pub(super) struct Desk {
 
 /// What comes back to the engine.
 pub(super) enum Landed {
-    /// A batch whose outcome is on record. `pass` is given back only now, when its outcome is known.
-    Batch { number: u64, batch: Vec<Planned>, outcome: Outcome, pass: Pass },
+    /// A batch that the upstream has answered, or never will, and what is to be put on record of it. `pass`
+    /// is given back only now, when its outcome is known.
+    Answered { number: u64, batch: Vec<Planned>, outcome: Outcome, claim: Option<Claim>, pass: Pass },
+    /// A batch whose outcome is on record, and can be told.
+    Recorded { batch: Vec<Planned>, outcome: Outcome },
     /// A batch that was called back before anything of it was claimed.
     Halted { number: u64 },
     /// What earlier calls left in doubt was asked for once more.
@@ -83,7 +86,7 @@ impl Ticket {
 }
 
 impl Desk {
-    /// One batch from permit to record. What it returns is in the ledger already.
+    /// One batch from permit to answer. What became of it is not on record yet.
     pub(super) async fn fly(
         self: Arc<Self>,
         number: u64,
@@ -94,16 +97,19 @@ impl Desk {
         // Before the claim: what waits for its turn is not on its way, and can be called back.
         let admission = match self.client.admit(&self.ctx).await {
             Ok(admission) => admission,
-            Err(error) => return Landed::Batch { number, batch, outcome: Outcome::NotApplied(error), pass },
+            Err(error) => {
+                let outcome = Outcome::NotApplied(error);
+                return Landed::Answered { number, batch, outcome, claim: None, pass };
+            }
         };
         if !ticket.take_off() {
             return Landed::Halted { number };
         }
-        let outcome = self.send(&batch, admission).await;
-        Landed::Batch { number, batch, outcome, pass }
+        let (outcome, claim) = self.send(&batch, admission).await;
+        Landed::Answered { number, batch, outcome, claim, pass }
     }
 
-    async fn send(&self, batch: &[Planned], admission: upstream::Admission) -> Outcome {
+    async fn send(&self, batch: &[Planned], admission: upstream::Admission) -> (Outcome, Option<Claim>) {
         let items: Vec<_> = batch.iter().map(|item| &item.encoded).collect();
         let framed = Batch::frame(self.default_zone, &items);
         // Where keys are not proven the bytes serve nothing, and personal data stays off the disk.
@@ -117,7 +123,7 @@ impl Desk {
         });
         let mut claim = match self.ingestion.claim(claimed.collect(), frozen).await {
             Ok(claim) => claim,
-            Err(error) => return Outcome::NotApplied(error),
+            Err(error) => return (Outcome::NotApplied(error), None),
         };
         let claimed_at = self.clock.now();
         let mut outcome = self.client.add_audience(&self.ctx, &self.campaign, &framed, admission).await;
@@ -127,7 +133,13 @@ impl Desk {
         if !is_unapplied(&outcome) {
             self.hub.wrote(self.ctx.workspace.id, &self.campaign);
         }
-        match record(claim, &outcome, batch.len()).await {
+        (outcome, Some(claim))
+    }
+
+    /// Puts a batch's outcome on record. (In a flight of its own: meanwhile the next batch can be claimed,
+    /// and both go to the disk together.)
+    pub(super) async fn record(batch: Vec<Planned>, outcome: Outcome, claim: Claim) -> Landed {
+        let outcome = match record(claim, &outcome, batch.len()).await {
             Ok(()) => outcome,
             // That nothing was done is proven all the same. A repeat finds the items free, or in doubt if the
             // process ends before the ledger's disk works again.
@@ -138,7 +150,8 @@ impl Desk {
                     .maybe_applied(),
                 by_refusal: false,
             },
-        }
+        };
+        Landed::Recorded { batch, outcome }
     }
 
     /// Sends a batch again that is in doubt, the same bytes under the same key, for as long as that may
