@@ -120,6 +120,7 @@ impl Fate {
         if self.world.is_off() && self.down_until.is_none() {
             self.world.event(|| format!("{} the service crashes", now.as_millis()));
             sim.crash("service");
+            self.world.disturb();
             self.storage.cut(match self.rng.u8(0..4) {
                 0 => Survivors::Nothing,
                 1 => Survivors::Everything,
@@ -160,6 +161,9 @@ impl Fate {
 
     fn begin(&mut self, sim: &mut Sim<'_>, what: What) {
         self.world.event(|| format!("{} {what:?}", sim.elapsed().as_millis()));
+        if matches!(what, What::DiskFull | What::DiskReadOnly | What::DiskStumbles) {
+            self.world.disturb();
+        }
         match what {
             What::NoRoadUp => sim.partition("service", "upstream"),
             What::SlowRoadUp => sim.hold("service", "upstream"),
