@@ -1,5 +1,7 @@
 //! What a row holds. These types are the format on disk: change one, and `codec::VERSION` changes with it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ClaimedItem, Ending, Fingerprint, Refused, State};
@@ -196,7 +198,7 @@ impl Batch {
     pub(super) fn state(&self, slot: &Slot) -> Option<State> {
         Some(match slot {
             Slot::InFlight => State::InFlight,
-            Slot::Added(added) => State::Added(Box::new(added.to_item()?)),
+            Slot::Added(added) => State::Added(Arc::new(added.to_item()?)),
             Slot::Rejected(error) => State::Rejected(self.error(*error)?),
             Slot::InDoubt(error) => State::InDoubt(self.error(*error)?),
         })

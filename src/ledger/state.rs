@@ -1,5 +1,7 @@
 //! The state of an item, as a pure machine. What is not written here cannot happen, in release builds too.
 
+use std::sync::Arc;
+
 use crate::{error::Error, model::AddedItem};
 
 /// What is recorded of an item. No record at all is `PLANNED`: nothing was sent.
@@ -8,7 +10,7 @@ pub enum State {
     /// Claimed: a byte of it may be on the wire.
     InFlight,
     /// The upstream took it.
-    Added(Box<AddedItem>),
+    Added(Arc<AddedItem>),
     /// The upstream refused this very item.
     Rejected(Error),
     /// It was sent, and no trustworthy answer came back.
@@ -31,7 +33,7 @@ pub enum Event {
     /// It is about to be sent.
     Claim,
     /// A checked answer: the upstream took it.
-    Added(Box<AddedItem>),
+    Added(Arc<AddedItem>),
     /// A checked answer: the upstream refused this very item.
     Rejected(Error),
     /// Proof that nothing was applied.
@@ -98,9 +100,9 @@ mod tests {
         ]
     }
 
-    fn added() -> Box<AddedItem> {
+    fn added() -> Arc<AddedItem> {
         let message_id = MessageId::parse("m").unwrap();
-        Box::new(AddedItem { message_id, contact_id: String::new(), schedule: None })
+        Arc::new(AddedItem { message_id, contact_id: String::new(), schedule: None })
     }
 
     fn events() -> Vec<Event> {

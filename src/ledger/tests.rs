@@ -64,7 +64,7 @@ fn added_item(id: &str) -> AddedItem {
 }
 
 fn added(id: &str) -> Event {
-    Event::Added(Box::new(added_item(id)))
+    Event::Added(std::sync::Arc::new(added_item(id)))
 }
 
 fn rejection() -> Error {

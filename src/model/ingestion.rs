@@ -1,5 +1,7 @@
 //! An ingestion: what a caller asks of it, and what became of each item.
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 
 use super::{AddedItem, LocalTimePolicy, RequestId};
@@ -64,7 +66,7 @@ pub enum IngestionState {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {
     /// The upstream took it.
-    Added(AddedItem),
+    Added(Arc<AddedItem>),
     /// This service refused it; it was never sent.
     Invalid(Error),
     /// The upstream refused this very item.

@@ -48,7 +48,7 @@ async fn send(ledger: &Ledger, scope: Scope, indexes: std::ops::Range<u64>, even
 }
 
 fn added(id: &str) -> Event {
-    Event::Added(Box::new(AddedItem {
+    Event::Added(std::sync::Arc::new(AddedItem {
         message_id: MessageId::parse(id).unwrap(),
         contact_id: String::new(),
         schedule: None,

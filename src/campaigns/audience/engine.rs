@@ -293,6 +293,7 @@ impl Engine {
             }
             Outcome::Split { error, .. } | Outcome::NotApplied(error) | Outcome::Refused(error) => {
                 // The first cause stands; it may be another batch's.
+                self.stop(error.clone());
                 let cause = self.end.clone().unwrap_or(error);
                 self.tell(&batch, Disposition::NotAttempted(cause));
             }

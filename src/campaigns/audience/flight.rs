@@ -230,7 +230,7 @@ fn is_unapplied(outcome: &Outcome) -> bool {
 async fn record(claim: Claim, outcome: &Outcome, count: usize) -> Result<(), Error> {
     match outcome {
         Outcome::Added(items) => {
-            claim.settle(items.iter().map(|item| Event::Added(Box::new(item.clone()))).collect()).await
+            claim.settle(items.iter().map(|item| Event::Added(Arc::clone(item))).collect()).await
         }
         Outcome::Rejected(error) => claim.settle(vec![Event::Rejected(error.clone()); count]).await,
         Outcome::InDoubt { error, .. } => claim.settle(vec![Event::Doubt(error.clone()); count]).await,

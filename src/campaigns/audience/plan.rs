@@ -126,7 +126,7 @@ fn reused(index: u64) -> Error {
 /// What a settled state is to the caller.
 fn replay(state: State) -> Disposition {
     match state {
-        State::Added(item) => Disposition::Added(*item),
+        State::Added(item) => Disposition::Added(item),
         State::Rejected(error) => Disposition::Rejected(error),
         State::InDoubt(error) => Disposition::InDoubt(error),
         // Not settled, and so never remembered as such.

@@ -75,7 +75,7 @@ pub fn schedule(schedule: ResolvedSchedule) -> pb::ResolvedSchedule {
 pub fn item_result(result: ItemResult) -> pb::AudienceItemResult {
     use pb::Disposition as P;
     let (disposition, added, failed) = match result.disposition {
-        Disposition::Added(item) => (P::Added, Some(added(item)), None),
+        Disposition::Added(item) => (P::Added, Some(added(Arc::unwrap_or_clone(item))), None),
         Disposition::Invalid(error) => (P::Invalid, None, Some(failure(&error))),
         Disposition::Rejected(error) => (P::Rejected, None, Some(failure(&error))),
         Disposition::NotAttempted(error) => (P::NotAttempted, None, Some(failure(&error))),

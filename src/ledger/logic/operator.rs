@@ -185,7 +185,7 @@ pub(super) fn resolve(
         Verdict::Added(message_id) => {
             let item =
                 AddedItem { message_id: message_id.clone(), contact_id: String::new(), schedule: None };
-            (Event::Added(Box::new(item)), Some(message_id.as_str().to_owned()))
+            (Event::Added(std::sync::Arc::new(item)), Some(message_id.as_str().to_owned()))
         }
         Verdict::Rejected => {
             let error = Error::new(

@@ -150,7 +150,7 @@ fn disposition(record: &Batch, slot: &Slot) -> Option<Disposition> {
     use crate::ledger::State;
     Some(match record.state(slot)? {
         State::InFlight => Disposition::Pending,
-        State::Added(item) => Disposition::Added(*item),
+        State::Added(item) => Disposition::Added(item),
         State::Rejected(error) => Disposition::Rejected(error),
         State::InDoubt(error) => Disposition::InDoubt(error),
     })

@@ -12,7 +12,7 @@ async fn a_settled_item_is_remembered_and_cannot_be_claimed_again() {
         drop(ingestion);
 
         let again = open(&ledger, "r").await;
-        assert_eq!(settled(&again, 0).await, Some(State::Added(Box::new(added_item("m0")))));
+        assert_eq!(settled(&again, 0).await, Some(State::Added(std::sync::Arc::new(added_item("m0")))));
         assert_eq!(settled(&again, 3).await, Some(State::Rejected(rejection())));
         assert_eq!(again.known(0..9).await.unwrap()[0].fingerprint, Some(F));
         assert_eq!(claim(&again, &[1, 3]).await.unwrap_err().reason(), Reason::Internal);

@@ -38,7 +38,10 @@ async fn what_was_recorded_is_there_after_a_restart_and_the_end_of_a_call_too() 
     filled(&path).await;
     let ledger = in_file(&path).unwrap();
     let ingestion = open(&ledger, "r").await;
-    assert_eq!(settled(&ingestion, 0).await, Some(State::Added(Box::new(added_item("message-0")))));
+    assert_eq!(
+        settled(&ingestion, 0).await,
+        Some(State::Added(std::sync::Arc::new(added_item("message-0"))))
+    );
     ingestion.end(0..3, Ending::Complete).await.unwrap();
     drop(ingestion);
     ledger.close().await;
@@ -201,7 +204,7 @@ async fn no_item_contact_or_message_can_be_read_off_the_disk() {
     batch.settle(vec![Event::Doubt(Error::new(Reason::OutcomeUnknown, secret("why")))]).await.unwrap();
     let batch = claim(&ingestion, &[1]).await.unwrap();
     let added = AddedItem { contact_id: secret("contact"), ..added_item(&secret("message")) };
-    batch.settle(vec![Event::Added(Box::new(added))]).await.unwrap();
+    batch.settle(vec![Event::Added(std::sync::Arc::new(added))]).await.unwrap();
     let invalid = Refused { item_id: secret("refused"), ..refused(2) };
     ingestion.refuse(vec![invalid]).await.unwrap();
     drop(ingestion);

@@ -21,7 +21,7 @@ async fn a_ledger_with_a_million_items_is_open_within_two_seconds_of_a_kill() {
         let items = (first..first + 100).map(|index| ClaimedItem { item_id: uuid(index), ..item(index) });
         let batch = ingestion.claim(items.collect(), None).await.unwrap();
         let added = |index| AddedItem { contact_id: uuid(index ^ 1), ..added_item(&uuid(index)) };
-        let events = (first..first + 100).map(|index| Event::Added(Box::new(added(index))));
+        let events = (first..first + 100).map(|index| Event::Added(std::sync::Arc::new(added(index))));
         batch.settle(events.collect()).await.unwrap();
     }
     let _flying = claim(&ingestion, &[ITEMS]).await.unwrap();

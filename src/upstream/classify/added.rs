@@ -1,7 +1,10 @@
 //! Whether the answer to adding items can be believed. A success that cannot be matched to its items is
 //! worse than none: somebody was added, and nobody can say who.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     model::{AddedItem, MessageId, ResolvedSchedule},
@@ -13,7 +16,7 @@ use crate::{
 
 /// Holds an answer against what was asked: as many entries as items, each with a message of its own, and
 /// none with the contact of another item. A contact that is merely new was merged by the upstream.
-pub(super) fn check_added(body: &[u8], asked: &[Asked]) -> Result<Vec<AddedItem>, String> {
+pub(super) fn check_added(body: &[u8], asked: &[Asked]) -> Result<Vec<Arc<AddedItem>>, String> {
     let added = wire::added(body).map_err(|why| format!("its answer cannot be understood: {why}"))?;
     if added.len() != asked.len() {
         return Err(format!("its answer has {} entries for {} items", added.len(), asked.len()));
@@ -33,12 +36,12 @@ pub(super) fn check_added(body: &[u8], asked: &[Asked]) -> Result<Vec<AddedItem>
     added.into_iter().zip(asked).map(|(entry, asked)| added_item(entry, asked)).collect()
 }
 
-fn added_item(entry: Added, asked: &Asked) -> Result<AddedItem, String> {
+fn added_item(entry: Added, asked: &Asked) -> Result<Arc<AddedItem>, String> {
     let message_id =
         MessageId::from_upstream(entry.message_id).ok_or("its answer leaves out a message's id")?;
     let utc = entry.scheduled_at_utc.as_deref();
     let schedule = ResolvedSchedule::read(entry.scheduled_at, utc, entry.time_zone, asked.at);
-    Ok(AddedItem { message_id, contact_id: entry.contact_id, schedule })
+    Ok(Arc::new(AddedItem { message_id, contact_id: entry.contact_id, schedule }))
 }
 
 /// Whether an item that named its contact was answered with that of another, or its contact turned up

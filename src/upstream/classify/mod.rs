@@ -7,7 +7,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use http::StatusCode;
@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// All of it was added; in the items' order.
-    Added(Vec<AddedItem>),
+    Added(Vec<Arc<AddedItem>>),
     /// Proven: nothing was done. The attempts are used up, or another would come too late.
     NotApplied(Error),
     /// Proven: nothing was done, and no other batch would fare better: the key, the plan, the campaign, the route.

@@ -115,7 +115,7 @@ fn every_disposition_has_what_the_contract_says_and_nothing_else() {
     let error = || Error::new(Reason::UpstreamRejected, "no");
     let added = AddedItem { message_id: id("m1"), contact_id: "p1".into(), schedule: None };
     for (disposition, expected) in [
-        (Disposition::Added(added), P::Added),
+        (Disposition::Added(added.into()), P::Added),
         (Disposition::Invalid(error()), P::Invalid),
         (Disposition::Rejected(error()), P::Rejected),
         (Disposition::NotAttempted(error()), P::NotAttempted),
