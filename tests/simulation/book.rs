@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use blubash_grpc::pb::{AudienceItemResult, AudienceSummary, Disposition, IngestionState};
+use blubash_grpc::pb::{AudienceItemResult, AudienceSummary, Disposition, ErrorReason, IngestionState};
 
 use crate::{
     verbs::{Answer, Kept},
@@ -137,6 +137,11 @@ impl Book {
             world.fault(format!("result {index} is about {} {}", result.index, result.item_id));
         }
         let now = Told::of(result);
+        // It is about the changed item, not about the one that was here before.
+        let cause = result.failure.as_ref().map(|failure| failure.reason());
+        if now.disposition == Disposition::NotAttempted && cause == Some(ErrorReason::RequestIdReused) {
+            return;
+        }
         let (excused, unsent) = match now.disposition {
             Disposition::NotAttempted | Disposition::Invalid => (!alone, true),
             Disposition::Rejected => (false, true),
@@ -234,7 +239,8 @@ impl Book {
         if received != Some(self.told.len() as i64) {
             world.fault(format!("what is kept counts {received:?} items"));
         }
-        if kept.state != IngestionState::Ended && !has_twin {
+        // The end itself is not brought to the disk at once: a crash may take it.
+        if kept.state != IngestionState::Ended && !has_twin && !world.was_disturbed() {
             world.fault(format!("an ended ingestion is kept as {:?}", kept.state));
         }
     }

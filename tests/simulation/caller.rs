@@ -40,7 +40,7 @@ impl Caller {
             let timeout = Duration::from_millis(*self.rng.choice(&[60, 400, 2_000, 10_000]).unwrap());
             if self.rng.u8(0..5) == 0 {
                 let patience = Duration::from_millis(self.rng.u64(1..600));
-                self.world.event(|| "a caller will hang up".to_owned());
+                self.world.event(|| format!("{} will hang up", self.import.prefix()));
                 let _ = tokio::time::timeout(patience, self.call(timeout)).await;
                 self.channel = None;
             } else {
@@ -85,12 +85,21 @@ impl Caller {
         let answer =
             if self.rng.bool() { verb.add(items).await } else { verb.ingest(items, &mut self.rng).await };
         let (turn, alone) = turn.close();
-        self.world.event(|| format!("caller: {range:?} {}", answer.tell()));
+        self.world.event(|| {
+            let changed = &versions[range.clone()];
+            format!("{} {range:?} {changed:?}: {}", self.import.prefix(), answer.tell())
+        });
         let mut book = self.import.book.lock().unwrap();
         book.hear(&self.world, &answer, range, &turn, alone);
         self.has_ended = answer.failure.is_none();
         if !self.has_ended {
             self.channel = None;
+        }
+        if let Some(index) = answer.reused() {
+            if !self.world.was_disturbed() && !self.has_twin {
+                self.world.fault(format!("item {index} was not changed since it was settled"));
+            }
+            return self.import.restore(index);
         }
         for result in &answer.results {
             let index = usize::try_from(result.index).unwrap_or(0);

@@ -153,6 +153,13 @@ impl Import {
         }
     }
 
+    /// An item was settled before it was changed, though it was told NOT_ATTEMPTED: a disk that failed, and a
+    /// crash before it could be made good, left it in doubt. It comes back as it was.
+    pub(crate) fn restore(&self, index: usize) {
+        let mut versions = self.versions.lock().unwrap();
+        versions[index] = versions[index].saturating_sub(1);
+    }
+
     /// Whether an item that is INVALID would still be after a change: because of an earlier one's recipient.
     pub(crate) fn stays_invalid(&self, index: usize) -> bool {
         let recipient = &self.things[index].recipient;

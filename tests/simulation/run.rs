@@ -120,6 +120,7 @@ impl Fate {
         if self.world.is_off() && self.down_until.is_none() {
             self.world.event(|| format!("{} the service crashes", now.as_millis()));
             sim.crash("service");
+            self.world.disturb();
             self.storage.cut(match self.rng.u8(0..4) {
                 0 => Survivors::Nothing,
                 1 => Survivors::Everything,
@@ -158,8 +159,11 @@ impl Fate {
         on.into_iter().for_each(|what| self.end(sim, what));
     }
 
-    fn begin(&self, sim: &mut Sim<'_>, what: What) {
+    fn begin(&mut self, sim: &mut Sim<'_>, what: What) {
         self.world.event(|| format!("{} {what:?}", sim.elapsed().as_millis()));
+        if matches!(what, What::DiskFull | What::DiskReadOnly | What::DiskStumbles) {
+            self.world.disturb();
+        }
         match what {
             What::NoRoadUp => sim.partition("service", "upstream"),
             What::SlowRoadUp => sim.hold("service", "upstream"),
@@ -168,6 +172,7 @@ impl Fate {
             What::ServiceDown => self.world.power_off(),
             What::DiskFull => self.storage.set_full(true),
             What::DiskReadOnly => self.storage.set_read_only(true),
+            What::DiskStumbles => self.storage.stumble(&mut self.rng),
             What::Drain => self.drain.send_modify(|count| *count += 1),
         }
     }
@@ -180,7 +185,7 @@ impl Fate {
             What::UpstreamDown => sim.bounce("upstream"),
             What::DiskFull => self.storage.set_full(false),
             What::DiskReadOnly => self.storage.set_read_only(false),
-            What::ServiceDown | What::Drain => {}
+            What::ServiceDown | What::DiskStumbles | What::Drain => {}
         }
     }
 

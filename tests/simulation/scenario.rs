@@ -40,6 +40,8 @@ pub(crate) enum What {
     ServiceDown,
     DiskFull,
     DiskReadOnly,
+    /// One of its next operations fails, and the others do not.
+    DiskStumbles,
     /// The service is told to go, and ends in order.
     Drain,
 }
@@ -88,6 +90,8 @@ impl Strike {
             What::ServiceDown,
             What::DiskFull,
             What::DiskReadOnly,
+            What::DiskStumbles,
+            What::DiskStumbles,
             What::Drain,
         ];
         Self {

@@ -19,6 +19,9 @@ use crate::{
 
 pub(crate) const PORT: u16 = 50_051;
 
+/// How often in a row the ledger may fail to open on a disk that works, but stumbles.
+const PATIENCE: u32 = 2;
+
 /// What outlives the process.
 #[derive(Clone)]
 pub(crate) struct Service {
@@ -73,6 +76,7 @@ impl Service {
 
     /// Opens the ledger. Whatever the disk went through, it opens as soon as the disk works.
     async fn open(&self, clock: Clock) -> Option<Ledger> {
+        let mut failed = 0;
         loop {
             if self.world.is_off() {
                 std::future::pending::<()>().await;
@@ -80,11 +84,12 @@ impl Service {
             let key = secret().derive(Purpose::Sealing);
             match Ledger::on_disk(self.storage.mount(), &key, self.config.ledger, clock) {
                 Ok(ledger) => return Some(ledger),
-                Err(fault) if self.storage.works() && !self.world.is_off() => {
+                Err(fault) if failed == PATIENCE && self.storage.works() && !self.world.is_off() => {
                     self.world.fault(format!("the ledger does not open: {fault}"));
                     return None;
                 }
                 // Whoever starts it would try again.
+                Err(_) if self.storage.works() => failed += 1,
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }

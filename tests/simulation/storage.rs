@@ -10,6 +10,7 @@ use std::{
 };
 
 use blubash_grpc::secret::Secret;
+use fastrand::Rng;
 use redb::StorageBackend;
 
 use crate::{
@@ -55,6 +56,12 @@ impl Storage {
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.disk.lock().unwrap().set_read_only(read_only);
         self.is_read_only.store(read_only, Ordering::SeqCst);
+    }
+
+    /// One of the next operations fails.
+    pub(crate) fn stumble(&self, rng: &mut Rng) {
+        let disk = self.disk.lock().unwrap();
+        disk.fail_at(disk.operations() + rng.u64(0..12));
     }
 
     pub(crate) fn works(&self) -> bool {

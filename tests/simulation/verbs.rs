@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use blubash_grpc::pb::{
     AddAudienceRequest, AudienceItem, AudienceItemResult, AudienceOptions, AudienceSummary, Disposition,
-    Failure, GetIngestionRequest, IngestAudienceRequest, IngestionState,
+    ErrorReason, Failure, GetIngestionRequest, IngestAudienceRequest, IngestionState,
     campaigns_service_client::CampaignsServiceClient,
 };
 use fastrand::Rng;
@@ -48,6 +48,16 @@ impl Answer {
     /// The reason by which this service ended the call, where it was this service that did.
     pub(crate) fn reason(&self) -> Option<String> {
         self.failure.as_ref()?.get_details_error_info().map(|info| info.reason)
+    }
+
+    /// Which item was found to be another one than before.
+    pub(crate) fn reused(&self) -> Option<usize> {
+        let details = self.failure.as_ref().and_then(|status| status.get_details_error_info());
+        let status = details.filter(|info| info.reason == "REQUEST_ID_REUSED").map(|info| info.metadata);
+        let ended = self.termination.clone();
+        let ended = ended.filter(|failure| failure.reason() == ErrorReason::RequestIdReused);
+        let metadata = status.or(ended.map(|failure| failure.metadata))?;
+        metadata.get("index")?.parse().ok()
     }
 
     pub(crate) fn tell(&self) -> String {

@@ -35,6 +35,7 @@ struct Inner {
     /// An answer of the upstream is on record, or about to be, and was not told yet.
     untold: bool,
     is_calm: bool,
+    was_disturbed: bool,
     faults: Vec<String>,
 }
 
@@ -82,6 +83,15 @@ impl World {
 
     pub(crate) fn faults(&self) -> Vec<String> {
         self.lock().faults.clone()
+    }
+
+    /// The service has lost its power or its disk, at least for a while.
+    pub(crate) fn disturb(&self) {
+        self.lock().was_disturbed = true;
+    }
+
+    pub(crate) fn was_disturbed(&self) -> bool {
+        self.lock().was_disturbed
     }
 
     /// From now on no harm is done.
