@@ -30,7 +30,7 @@ const GROUP: usize = 256;
 /// While several callers write, commits begin no closer together than this. A commit costs about 0.2 ms of
 /// processor time (two syncs and the tree's path), whatever it holds: so what comes within the time makes one
 /// of it. Small beside what the upstream takes; and who writes alone never waits, as nobody would join.
-const PACE: Duration = Duration::from_millis(1);
+const PACE: Duration = Duration::from_millis(4);
 
 /// How long what needs no sync may go without one, and how often a failing disk is tried.
 const REST: Duration = Duration::from_secs(1);
