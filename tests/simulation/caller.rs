@@ -136,9 +136,9 @@ impl Caller {
         self.world.event(|| format!("caller: reused {}", answer.tell()));
         let cause = answer.termination.as_ref().map(|failure| failure.reason().as_str_name().to_owned());
         let cause = answer.reason().or(cause).unwrap_or_default();
-        // Its last crash may be of this moment: then nobody said anything.
-        let is_found_out =
-            cause.ends_with("REQUEST_ID_REUSED") || (answer.failure.is_some() && cause.is_empty());
+        // Its last crash may be of this moment, or its disk's last failure: then nobody could be asked.
+        let is_found_out = cause.ends_with("REQUEST_ID_REUSED")
+            || (answer.failure.is_some() && ["", "LEDGER_UNAVAILABLE"].contains(&&*cause));
         if !is_found_out {
             self.world.fault(format!("another item in a settled place: {}", answer.tell()));
         }
