@@ -5,13 +5,14 @@
 //! tonic's own errors take our form) and reaches a handler, which has three verbs: *parse* the contract's
 //! message into the domain (`model`), where what the vendor would refuse cannot be said; *act* by one call into
 //! `campaigns`; *render* the answer. Below, `upstream` builds a REST request, sends it through one tower stack
-//! (operation timeout, retry, attempt timeout, transport), and turns the evidence that comes back into an
+//! (operation timeout, retry, circuit breaker, rate limit, attempt timeout, transport), and turns the evidence that comes back into an
 //! outcome. The path never turns back: nothing below calls up, no proto goes below the edge, no HTTP status
 //! comes above `upstream`.
 //!
 //! A write has a memory. Before its first byte the `ledger` holds a claim, and the outcome is on record before
-//! the caller hears it; whatever is not proven is in doubt, and is told as that. A batch is sent by a task of
-//! its own, so a caller who hangs up cannot cut it in half.
+//! the caller hears it; whatever is not proven is in doubt, and is told as that. An ingestion is a task of its
+//! own, so a caller who hangs up cannot cut a batch in half; AddAudience collects in front of the same task
+//! that streams for IngestAudience.
 //!
 //! Watching is polling, shared: one poller a workspace and campaign publishes into a log, and every watcher is
 //! a cursor into it.

@@ -174,7 +174,9 @@ async fn a_stream_that_breaks_off_leaves_what_was_settled_to_the_repeat() {
 #[tokio::test]
 async fn a_list_with_bad_numbers_costs_at_most_one_window_of_doubt() {
     let app = App::start().await;
-    let mut list = items(3_000);
+    // The mark is a hundred thousand: BAD_LIST=100000.
+    let size = std::env::var("BAD_LIST").map_or(3_000, |size| size.parse().unwrap());
+    let mut list = items(size);
     let is_bad = |n: usize| n % 100 == 37;
     (0..list.len()).filter(|n| is_bad(*n)).for_each(|n| list[n] = item("abc"));
     let told = ingest(&app, request_id("bad"), list).await.unwrap();
@@ -187,6 +189,7 @@ async fn a_list_with_bad_numbers_costs_at_most_one_window_of_doubt() {
     }
     assert_eq!(told.last.termination, None);
     messaged(&app).await;
+    println!("{size} items, {in_doubt} in doubt: {:?}", told.summary());
 }
 
 #[tokio::test]

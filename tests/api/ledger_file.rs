@@ -4,8 +4,9 @@ use std::{fs, path::Path};
 
 use blubash_grpc::{
     pb::{self, Disposition},
-    sandbox::Options,
+    sandbox::{Idempotency, Options},
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
@@ -152,4 +153,40 @@ async fn unnamed_it_stands_in_the_users_state_and_in_the_sandbox_in_memory() {
     let server = Running::spawn(sandbox.env("HOME", home.path()).env_remove("XDG_STATE_HOME")).await;
     add(&server, "sandbox", 1).await;
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn with_proven_keys_what_a_killed_server_had_on_its_way_is_resolved_by_the_repeat() {
+    let options = Options { idempotency: Idempotency::Honoured, ..Options::default() };
+    let (rest, folder) = (Bench::new(options).await, TempDir::new().unwrap());
+    let url = format!("--upstream-url={}", rest.sandbox.campaigns_url());
+    let proven = "--upstream-idempotency=proven";
+    let start = async || {
+        Running::start(&["serve", "--listen=127.0.0.1:0", &url, &place(folder.path()), proven]).await
+    };
+    // Applied, and no answer before the end of the server.
+    rest.fault(json!({"operation": "add", "count": 1, "hang_ms": 60_000, "apply": true})).await;
+    let mut server = start().await;
+    let cut = tokio::spawn({
+        let mut client = server.client().await;
+        let request = pb::AddAudienceRequest {
+            campaign_id: EVERGREEN.into(),
+            options: Some(request_id("cut")),
+            items: items(3),
+        };
+        async move { client.add_audience(keyed(tokio_stream::once(request))).await }
+    });
+    while rest.truth().await.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    server.child.kill().await.unwrap();
+    cut.await.unwrap().unwrap_err();
+
+    let server = start().await;
+    assert!(server.said.contains("in doubt"), "{}", server.said);
+    let again = add(&server, "cut", 3).await;
+    assert_eq!(dispositions(&again), [Disposition::Added; 3]);
+    assert!(again.results.iter().all(|result| result.replayed));
+    // The same batch under the same key: the upstream knew it.
+    assert_eq!((adds(&rest).await, rest.truth().await.len()), (2, 3));
 }

@@ -118,8 +118,10 @@ impl Engine {
             }
         }
         self.close().await;
-        // Nobody waits for these any more; each lands in the ledger by itself.
-        while self.flights.next().await.is_some() {}
+        // Nobody waits for these any more, but the ledger does.
+        while let Some(landed) = self.flights.next().await {
+            self.land(landed);
+        }
     }
 
     /// With proven keys: what earlier calls left in doubt is asked for once more, before its items are
@@ -237,16 +239,22 @@ impl Engine {
                 }
             }
             Landed::Answered { number, batch, outcome, claim, pass } => {
-                self.tickets.remove(&number);
+                // A clean answer makes room for the next batch at once; any other may change what that will be.
+                if claim.is_none() || matches!(outcome, Outcome::Added(_) | Outcome::Rejected(_)) {
+                    self.tickets.remove(&number);
+                }
                 self.heed(&outcome, batch.len());
                 // Only now may another probe: it must know how this one ended.
                 drop(pass);
                 match claim {
-                    Some(claim) => self.flights.push(Box::pin(Desk::record(batch, outcome, claim))),
+                    Some(claim) => self.flights.push(Box::pin(Desk::record(number, batch, outcome, claim))),
                     None => self.settle(batch, outcome),
                 }
             }
-            Landed::Recorded { batch, outcome } => self.settle(batch, outcome),
+            Landed::Recorded { number, batch, outcome } => {
+                self.tickets.remove(&number);
+                self.settle(batch, outcome);
+            }
         }
     }
 
@@ -349,8 +357,10 @@ impl Engine {
                 tracing::warn!(%error, "the end of an ingestion could not be recorded");
             }
         }
-        // The ingestion is no longer in use when its caller hears of its end.
-        self.desk = None;
+        // The ingestion is no longer in use when its caller hears of its end, unless items are on their way.
+        if self.flights.is_empty() {
+            self.desk = None;
+        }
         // The contract's rule for when an answer may be a bare status.
         let ended = match termination {
             Some(cause) if !summary.has_told_items() => Err(cause),

@@ -55,7 +55,7 @@ pub(super) enum Landed {
     /// is given back only now, when its outcome is known.
     Answered { number: u64, batch: Vec<Planned>, outcome: Outcome, claim: Option<Claim>, pass: Pass },
     /// A batch whose outcome is on record, and can be told.
-    Recorded { batch: Vec<Planned>, outcome: Outcome },
+    Recorded { number: u64, batch: Vec<Planned>, outcome: Outcome },
     /// A batch that was called back before anything of it was claimed.
     Halted { number: u64 },
     /// What earlier calls left in doubt was asked for once more.
@@ -138,7 +138,7 @@ impl Desk {
 
     /// Puts a batch's outcome on record. (In a flight of its own: meanwhile the next batch can be claimed,
     /// and both go to the disk together.)
-    pub(super) async fn record(batch: Vec<Planned>, outcome: Outcome, claim: Claim) -> Landed {
+    pub(super) async fn record(number: u64, batch: Vec<Planned>, outcome: Outcome, claim: Claim) -> Landed {
         let outcome = match record(claim, &outcome, batch.len()).await {
             Ok(()) => outcome,
             // That nothing was done is proven all the same. A repeat finds the items free, or in doubt if the
@@ -151,7 +151,7 @@ impl Desk {
                 by_refusal: false,
             },
         };
-        Landed::Recorded { batch, outcome }
+        Landed::Recorded { number, batch, outcome }
     }
 
     /// Sends a batch again that is in doubt, the same bytes under the same key, for as long as that may
