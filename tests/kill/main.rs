@@ -43,6 +43,8 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--upstream-url", upstream, "--ledger", &place])
             // Small batches, so that there are many moments at which to be killed.
             .args(["--batch-max-items", "10"])
+            // Each kill leaves some items in doubt, and here no operator resolves any.
+            .args(["--doubt-limit", "1000000"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -204,7 +206,8 @@ async fn a_killed_process_leaves_the_truth_on_disk_and_nobody_is_messaged_twice(
             }
         }
     }
-    // Only what was on its way at a kill may be in doubt: a window of batches each.
-    assert!(in_doubt <= killed as usize * 4 * 10, "{in_doubt} in doubt after {killed} kills");
+    // Only what was on its way at a kill may be in doubt: a window of batches each, and one whose answers had come
+    // and were on their way to the disk.
+    assert!(in_doubt <= killed as usize * 2 * 4 * 10, "{in_doubt} in doubt after {killed} kills");
     println!("{killed} kills, {} imports, {added} added, {in_doubt} in doubt, 0 twice", imports.len());
 }
