@@ -9,6 +9,9 @@ use http::{
     header::{DATE, HeaderName, RETRY_AFTER},
 };
 
+/// Where another attempt may help and the upstream named no time.
+pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// What one attempt left behind.
 #[derive(Clone, Debug)]
 pub enum Evidence {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{classify::DEFAULT_RETRY_AFTER, rate_limit::overloaded};
+use super::evidence::DEFAULT_RETRY_AFTER;
 use crate::error::{Error, Reason};
 
 /// The instant after which no attempt may begin, and whose word that is.
@@ -60,4 +60,12 @@ impl Patience {
             .retry_after(DEFAULT_RETRY_AFTER)
         }
     }
+}
+
+/// The contract's word for a quota of this server's own that is used up.
+pub(super) fn overloaded() -> Error {
+    Error::new(
+        Reason::Overloaded,
+        "this workspace's share of calls to the upstream is used up: the call was not sent",
+    )
 }

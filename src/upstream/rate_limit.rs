@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::patience::Patience;
+use super::patience::{Patience, overloaded};
 use crate::error::{Error, Reason};
 
 /// No pause that the upstream asks of one call is taken to hold for all calls for longer than this.
@@ -244,14 +244,6 @@ impl Turnstile {
 
 fn check_quota(wait: Duration, patience: Patience) -> Result<(), Error> {
     if patience.lasts(wait) { Ok(()) } else { Err(overloaded().retry_after(wait)) }
-}
-
-/// The contract's word for a quota of this server's own that is used up.
-pub(super) fn overloaded() -> Error {
-    Error::new(
-        Reason::Overloaded,
-        "this workspace's share of calls to the upstream is used up: the call was not sent",
-    )
 }
 
 #[cfg(test)]

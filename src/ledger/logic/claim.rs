@@ -1,22 +1,13 @@
 //! The record before the first byte.
 
-use std::time::Duration;
-
-use super::{Moment, header, look, refuse, save};
-use crate::{
-    error::{Error, Reason},
-    ledger::{
-        ClaimedItem, Event, Frozen, Scope,
-        key::{self, Table},
-        record::{Batch, FrozenRecord},
-        state::step,
-        tables::{Fault, TablesMut, damaged},
-    },
+use super::{Moment, full, header, look, refuse, save};
+use crate::ledger::{
+    ClaimedItem, Event, Frozen, Scope,
+    key::{self, Table},
+    record::{Batch, FrozenRecord},
+    state::step,
+    tables::{Fault, TablesMut, damaged},
 };
-
-/// How far a record may reach beyond its first index. A batch whose items lie further apart takes several
-/// records, so that looking for an index never means reading more than this far back.
-const MAX_SPAN: u64 = 4_096;
 
 /// What an item takes beside its id by the time it is settled: its fingerprint, the ids and the schedule that
 /// the upstream gives it. Asked for with the claim, so that an outcome always finds room.
@@ -24,28 +15,6 @@ const ITEM_BYTES: usize = 160;
 
 /// What a batch takes beside its items.
 const BATCH_BYTES: usize = 512;
-
-/// The first index of each record that these ascending indexes are laid into.
-pub(super) fn pieces(indexes: &[u64]) -> Vec<u64> {
-    let mut pieces: Vec<u64> = Vec::with_capacity(1);
-    for index in indexes {
-        match pieces.last() {
-            Some(first) if index - first < MAX_SPAN => {}
-            _ => pieces.push(*index),
-        }
-    }
-    pieces
-}
-
-pub(super) fn full() -> Fault {
-    Fault::Refused(
-        Error::new(
-            Reason::LedgerUnavailable,
-            "the ledger is full, so nothing is sent: give it more room (--ledger-max-bytes)",
-        )
-        .retry_after(Duration::from_secs(60)),
-    )
-}
 
 pub(super) fn claim(
     tables: &mut dyn TablesMut,
@@ -57,7 +26,7 @@ pub(super) fn claim(
     let mut items: Vec<&ClaimedItem> = items.iter().collect();
     items.sort_unstable_by_key(|item| item.index);
     let indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
-    let pieces = pieces(&indexes);
+    let pieces = look::pieces(&indexes);
     let (mut header, new) = header::for_use(tables, scope, moment)?;
 
     // First look at all, then change all: a batch is claimed whole or not at all.

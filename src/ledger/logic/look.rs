@@ -11,6 +11,22 @@ use crate::ledger::{
     tables::{Tables, damaged},
 };
 
+/// How far a record may reach beyond its first index. A batch whose items lie further apart takes several
+/// records, so that looking for an index never means reading more than this far back.
+const MAX_SPAN: u64 = 4_096;
+
+/// The first index of each record that these ascending indexes are laid into.
+pub(super) fn pieces(indexes: &[u64]) -> Vec<u64> {
+    let mut pieces: Vec<u64> = Vec::with_capacity(1);
+    for index in indexes {
+        match pieces.last() {
+            Some(first) if index - first < MAX_SPAN => {}
+            _ => pieces.push(*index),
+        }
+    }
+    pieces
+}
+
 /// An item in a record.
 pub(super) struct Place<R> {
     /// The record's first index, by which it is kept.

@@ -1,6 +1,7 @@
 //! What the ledger does, over any store: each command looks at all it needs, then writes, so that a refused
 //! one has written nothing.
 
+mod call;
 mod claim;
 mod expire;
 mod header;
@@ -10,7 +11,7 @@ mod read;
 mod refuse;
 mod settle;
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -91,7 +92,7 @@ impl Command {
             Self::Claim { scope, items, .. } => {
                 let mut indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
                 indexes.sort_unstable();
-                let pieces = claim::pieces(&indexes);
+                let pieces = look::pieces(&indexes);
                 let events = indexes.into_iter().map(|index| (index, Event::NotApplied)).collect();
                 Some(Self::SettleAgain { scope, pieces, events })
             }
@@ -110,7 +111,7 @@ impl Command {
 /// Does one command.
 pub(super) fn apply(tables: &mut dyn TablesMut, command: &Command, moment: Moment) -> Result<Answer, Fault> {
     match command {
-        Command::Open { scope } => return header::open(tables, scope, moment),
+        Command::Open { scope } => return call::open(tables, scope, moment),
         Command::Refuse { scope, refused } => refuse::refuse(tables, scope, refused, moment)?,
         Command::Claim { scope, items, frozen } => {
             claim::claim(tables, scope, items, frozen.as_ref(), moment)?;
@@ -121,7 +122,7 @@ pub(super) fn apply(tables: &mut dyn TablesMut, command: &Command, moment: Momen
         }
         Command::Lose { scope, pieces } => settle::lose(tables, scope, pieces, moment)?,
         Command::Attempt { scope, pieces } => settle::attempt(tables, scope, pieces)?,
-        Command::End { scope, read, ending } => header::end(tables, scope, read, ending, moment)?,
+        Command::End { scope, read, ending } => call::end(tables, scope, read, ending, moment)?,
         Command::Resolve { scope, index, verdict, by, note } => {
             operator::resolve(tables, scope, *index, verdict, by, note, moment)?;
         }
@@ -131,7 +132,7 @@ pub(super) fn apply(tables: &mut dyn TablesMut, command: &Command, moment: Momen
 
 /// How items are laid into records, for who claims them: the first index of each.
 pub(super) fn pieces(indexes: &[u64]) -> Vec<u64> {
-    claim::pieces(indexes)
+    look::pieces(indexes)
 }
 
 fn load<T: DeserializeOwned>(tables: &(impl Tables + ?Sized), key: &[u8]) -> Result<Option<T>, Fault> {
@@ -152,4 +153,15 @@ fn forbidden(fault: super::Forbidden) -> Fault {
 fn broken_rule(message: &'static str) -> Fault {
     tracing::error!(message, "the ledger was asked for something that makes no sense");
     Fault::Refused(Error::new(Reason::Internal, message))
+}
+
+/// No room is left below the ledger's bound.
+pub(super) fn full() -> Fault {
+    Fault::Refused(
+        Error::new(
+            Reason::LedgerUnavailable,
+            "the ledger is full, so nothing is sent: give it more room (--ledger-max-bytes)",
+        )
+        .retry_after(Duration::from_secs(60)),
+    )
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{Moment, broken_rule, claim, header, look, save};
+use super::{Moment, broken_rule, full, header, look, save};
 use crate::ledger::{
     Refused, Scope,
     key::{self, Table},
@@ -80,7 +80,7 @@ pub(super) fn refuse(
     items.sort_unstable_by_key(|item| item.index);
     items.dedup_by_key(|item| item.index);
     let indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
-    let pieces = claim::pieces(&indexes);
+    let pieces = look::pieces(&indexes);
     let (mut header, new) = header::for_use(tables, scope, moment)?;
 
     let mut changes = Changes::default();
@@ -104,7 +104,7 @@ pub(super) fn refuse(
     }
     let ids: usize = items.iter().map(|item| item.item_id.len()).sum();
     if !tables.has_room(ids + items.len() * ITEM_BYTES) {
-        return Err(claim::full());
+        return Err(full());
     }
 
     changes.write(tables, scope, &mut header)?;

@@ -7,7 +7,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::StatusCode;
@@ -21,7 +21,7 @@ pub(super) use self::{
 use super::{
     batch::Asked,
     config::Batches,
-    evidence::{Body, Evidence},
+    evidence::{Body, DEFAULT_RETRY_AFTER, Evidence},
     reasons::{Scope, refusal},
     request::Operation,
 };
@@ -83,9 +83,6 @@ impl From<Error> for Outcome {
         }
     }
 }
-
-/// Where another attempt may help and the upstream named no time.
-pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What became of a batch that asked for these items, by what one attempt left behind.
 pub(super) fn classify(

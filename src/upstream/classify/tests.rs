@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use proptest::prelude::*;
 
