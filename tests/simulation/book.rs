@@ -121,6 +121,8 @@ impl Book {
             self.lose_sight();
         }
         match reason.as_deref() {
+            // Whatever the world does, the service itself has no fault.
+            Some("INTERNAL") => world.fault(format!("the service failed: {:?}", answer.failure)),
             // These say nothing about what another call did, or still does.
             None | Some("REQUEST_ID_IN_USE" | "DEADLINE_EXCEEDED") => {}
             Some(reason) if alone => self.hear_failure(world, turn, reason, answer),
