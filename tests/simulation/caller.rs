@@ -57,7 +57,8 @@ impl Caller {
                 }
                 return Ok(());
             }
-            self.rest(500).await;
+            // Longer in all than the doubt breaker keeps two probes apart.
+            self.rest(2_000).await;
         }
         let unsettled = format!("never settled: {:?}", self.import.book.lock().unwrap().unsettled());
         self.world.fault(unsettled);
@@ -162,8 +163,10 @@ impl Caller {
                 }
                 Err(status) => failure = status.to_string(),
             }
-            // Its last crash may be of this moment.
+            // Its last crash may be of this moment. And a ledger without a thread of its own, as here, finds out only by
+            // a write that its disk works again.
             self.rest(500).await;
+            self.call(Duration::from_secs(20)).await;
         }
         self.world.fault(format!("what was settled cannot be read: {failure}"));
     }
