@@ -277,6 +277,34 @@ async fn a_request_carries_the_vendors_headers_and_no_others_of_ours() {
     assert_eq!(headers, expected);
 }
 
+/// Clients that speak HTTP/2 from the first byte, as over TLS both sides agree to.
+fn http2(config: &Config) -> Http {
+    Http::new(config).unwrap();
+    let client = reqwest::Client::builder().http2_prior_knowledge().retry(reqwest::retry::never());
+    let client = client.tls_certs_only([]).build().unwrap();
+    Http { reads: client.clone(), writes: client }
+}
+
+#[tokio::test]
+async fn writes_over_http2_share_a_connection_and_name_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = config_for(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        // One connection is accepted, and no other ever.
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            assert!(!request.headers().contains_key(CONNECTION));
+            respond.send_response(http::Response::new(()), true).unwrap();
+        }
+    });
+    let http = http2(&config);
+    for _ in 0..3 {
+        let evidence = exchanged_by(http.clone(), &config, add()).await;
+        assert_eq!(evidence.status().map(|status| status.as_u16()), Some(200));
+    }
+}
+
 /// A server that answers each HTTP/2 stream with this reset.
 async fn resetting(reason: h2::Reason) -> Config {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -300,11 +328,7 @@ async fn a_refused_http2_stream_was_never_sent_and_any_other_reset_proves_nothin
         (h2::Reason::NO_ERROR, false),
     ] {
         let config = resetting(reason).await;
-        Http::new(&config).unwrap();
-        let client = reqwest::Client::builder().http2_prior_knowledge().retry(reqwest::retry::never());
-        let client = client.tls_certs_only([]).build().unwrap();
-        let http = Http { reads: client.clone(), writes: client };
-        let evidence = exchanged_by(http, &config, add()).await;
+        let evidence = exchanged_by(http2(&config), &config, add()).await;
         assert_eq!(matches!(evidence, Evidence::NotSent { .. }), refused, "{reason:?} {evidence:?}");
     }
 }

@@ -4,13 +4,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     doubt::{DoubtBreaker, Pass},
@@ -47,6 +48,8 @@ pub(super) struct Desk {
     pub(super) hub: Hub,
     pub(super) clock: Clock,
     pub(super) proven_keys: bool,
+    /// Says that the drain's time is over.
+    pub(super) stopping: CancellationToken,
 }
 
 /// What comes back to the engine.
@@ -67,21 +70,26 @@ pub(super) enum Landed {
 /// Whether a batch may still be called back. The engine and its flights run in one task, so there is no
 /// moment at which both could have it.
 #[derive(Debug, Default)]
-pub(super) struct Ticket(AtomicU8);
-
-const WAITING: u8 = 0;
-const GONE: u8 = 1;
-const HALTED: u8 = 2;
+pub(super) struct Ticket {
+    is_gone: AtomicBool,
+    halted: CancellationToken,
+}
 
 impl Ticket {
     /// From here on the batch counts as on its way; `false`: it was called back.
     fn take_off(&self) -> bool {
-        self.0.compare_exchange(WAITING, GONE, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let may_go = !self.halted.is_cancelled();
+        self.is_gone.store(may_go, Ordering::Relaxed);
+        may_go
     }
 
-    /// Calls the batch back; `false`: it is on its way.
+    /// Calls the batch back, and it stops waiting for its turn; `false`: it is on its way.
     pub(super) fn halt(&self) -> bool {
-        self.0.compare_exchange(WAITING, HALTED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let may_halt = !self.is_gone.load(Ordering::Relaxed);
+        if may_halt {
+            self.halted.cancel();
+        }
+        may_halt
     }
 }
 
@@ -95,7 +103,12 @@ impl Desk {
         pass: Pass,
     ) -> Landed {
         // Before the claim: what waits for its turn is not on its way, and can be called back.
-        let admission = match self.client.admit(&self.ctx).await {
+        let admission = tokio::select! {
+            biased;
+            () = ticket.halted.cancelled() => return Landed::Halted { number },
+            admission = self.client.admit(&self.ctx) => admission,
+        };
+        let admission = match admission {
             Ok(admission) => admission,
             Err(error) => {
                 let outcome = Outcome::NotApplied(error);
@@ -168,8 +181,16 @@ impl Desk {
         let ctx = self.ctx.without_deadline();
         let until = claimed_at + if batch.has_immediate() { IMMEDIATE_PROVEN_FOR } else { PROVEN_FOR };
         while is_unanswered(&outcome) && attempts < MAX_PROVEN_ATTEMPTS {
-            tokio::time::sleep(PROVEN_PAUSE * 2_u32.pow(attempts - 1)).await;
-            let Ok(admission) = self.client.admit(&ctx).await else { break };
+            let turn = async {
+                tokio::time::sleep(PROVEN_PAUSE * 2_u32.pow(attempts - 1)).await;
+                self.client.admit(&ctx).await.ok()
+            };
+            // A server that goes away waits for no turn: the bytes are kept, and the call's repeat goes on.
+            let turn = tokio::select! {
+                () = self.stopping.cancelled() => None,
+                admission = turn => admission,
+            };
+            let Some(admission) = turn else { break };
             // Counted on disk first: a crash in between must not make it one more.
             if self.clock.now() > until || claim.attempt().await.is_err() {
                 break;

@@ -226,6 +226,7 @@ impl Audience {
                 hub: parts.hub.clone(),
                 clock: parts.clock,
                 proven_keys: parts.limits.proven_keys,
+                stopping: parts.stopping.clone(),
             }));
         }
         let (out, answers) = mpsc::channel(2);

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    num::NonZeroU32,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -96,6 +97,20 @@ struct Rig {
 
 impl Rig {
     fn new(seed: u64) -> Self {
+        let limits = Limits {
+            batch_max_items: 4,
+            batch_max_bytes: 90_000,
+            batch_max_age: Duration::from_millis(100),
+            window: 3,
+            singles_window: 5,
+            doubt: DoubtLimits::default(),
+            proven_keys: false,
+        };
+        Self::with(seed, limits, None)
+    }
+
+    /// With these limits, and this many calls upstream a second.
+    fn with(seed: u64, limits: Limits, rate: Option<NonZeroU32>) -> Self {
         let world = World { rng: Rng::with_seed(seed), harm: true, messaged: HashMap::new() };
         let world = Arc::new(Mutex::new(world));
         let model = Arc::clone(&world);
@@ -120,19 +135,11 @@ impl Rig {
             }
         });
         let clock = Clock::anchored("2026-03-11T09:00:00Z".parse().unwrap());
-        let client = Client::with_transport(transport, &Config::new("http://127.0.0.1:1/c").unwrap(), clock);
+        let upstream = Config { rate, ..Config::new("http://127.0.0.1:1/c").unwrap() };
+        let client = Client::with_transport(transport, &upstream, clock);
         let (tracker, stopping) = (TaskTracker::new(), CancellationToken::new());
         let config = WatchConfig::default();
         let hub = Hub::new(client.clone(), config, clock, tracker.clone(), stopping.clone());
-        let limits = Limits {
-            batch_max_items: 4,
-            batch_max_bytes: 90_000,
-            batch_max_age: Duration::from_millis(100),
-            window: 3,
-            singles_window: 5,
-            doubt: DoubtLimits::default(),
-            proven_keys: false,
-        };
         let ledger = Ledger::in_memory(ledger::Config::default(), clock);
         let prints = Fingerprinter::new(&[1; 32]);
         let audience = Audience::new(Parts {
@@ -289,4 +296,20 @@ async fn whatever_fails_nobody_is_messaged_twice_and_every_disposition_is_true()
         assert_eq!((told.termination, told.summary.pending), (None, 0), "seed {seed}");
         assert!(rig.world().messaged.values().all(|times| *times == 1), "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_when_the_caller_leaves_is_called_back_at_once() {
+    let limits = Limits { batch_max_items: 1, singles_window: 50, ..Rig::new(1).audience.parts.limits };
+    let rig = Rig::with(1, limits, NonZeroU32::new(1));
+    rig.world().harm = false;
+    let people: Vec<_> = (0..200).map(|n| Some(format!("p{n}"))).collect();
+    let call = rig.call(&people, Duration::from_secs(3_600), true);
+    assert!(tokio::time::timeout(Duration::from_secs(20), call).await.is_err());
+    // Fifty stand in the queue, of which one a second may go. Only what is on its way is waited for: three seconds.
+    let left = Instant::now();
+    rig.tracker.close();
+    rig.tracker.wait().await;
+    assert!(left.elapsed() <= Duration::from_secs(4), "{:?}", left.elapsed());
+    assert!((5..30).contains(&rig.world().messaged.len()));
 }

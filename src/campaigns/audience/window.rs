@@ -67,20 +67,23 @@ impl Window {
 
     /// Says where an item stands now. One that was told of already is the ledger's alone.
     pub(super) fn put(&mut self, index: u64, now: Slot) {
-        let place = index.checked_sub(self.front).and_then(|at| usize::try_from(at).ok());
-        if let Some((_, slot)) = place.and_then(|at| self.slots.get_mut(at)) {
+        if let Some(slot) = self.slot(index) {
             *slot = now;
         }
     }
 
     /// Tells an item's refusal, which is on record now.
     pub(super) fn confirm(&mut self, index: u64) {
-        let place = index.checked_sub(self.front).and_then(|at| usize::try_from(at).ok());
-        if let Some((_, slot)) = place.and_then(|at| self.slots.get_mut(at))
+        if let Some(slot) = self.slot(index)
             && let Slot::Refused(error) = slot
         {
             *slot = Slot::Told(Disposition::Invalid(error.clone()));
         }
+    }
+
+    fn slot(&mut self, index: u64) -> Option<&mut Slot> {
+        let at = usize::try_from(index.checked_sub(self.front)?).ok()?;
+        self.slots.get_mut(at).map(|(_, slot)| slot)
     }
 
     /// What was not sent will not be: nothing further begins, for this cause.

@@ -25,21 +25,16 @@ pub(super) fn claim(
 ) -> Result<(), Fault> {
     let mut items: Vec<&ClaimedItem> = items.iter().collect();
     items.sort_unstable_by_key(|item| item.index);
-    let indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
-    let pieces = look::pieces(&indexes);
+    let pieces = look::laid_out(&items, |item| item.index);
     let (mut header, new) = header::for_use(tables, scope, moment)?;
 
     // First look at all, then change all: a batch is claimed whole or not at all.
     let mut batches = Vec::with_capacity(pieces.len());
     let mut mended = refuse::Changes::default();
-    let mut rest = &items[..];
-    for (n, first) in pieces.iter().enumerate() {
-        let next = pieces.get(n + 1).copied();
-        let (piece, others) =
-            rest.split_at(next.map_or(rest.len(), |next| rest.partition_point(|item| item.index < next)));
-        rest = others;
-        let last = piece.last().map_or(*first, |item| item.index);
-        let range = *first..last.checked_add(1).ok_or_else(|| super::broken_rule("an index out of range"))?;
+    for piece in pieces.iter().copied() {
+        let (Some(first), Some(last)) = (piece.first(), piece.last()) else { continue };
+        let (first, last) = (first.index, last.index);
+        let range = first..last.checked_add(1).ok_or_else(|| super::broken_rule("an index out of range"))?;
         let known = look::items(tables, scope, &header, &range)?;
         let mut before = None;
         for item in piece {
@@ -57,7 +52,7 @@ pub(super) fn claim(
         mended.take(tables, scope, &header, &range, &among)?;
         header.add_read(range.start, range.end);
         header.span = header.span.max(last - first);
-        batches.push((*first, Batch::new(moment.now, *first, piece, frozen.is_some())));
+        batches.push((first, Batch::new(moment.now, first, piece, frozen.is_some())));
     }
     let ids: usize = items.iter().map(|item| item.item_id.len()).sum();
     let bytes = frozen.map_or(0, |frozen| frozen.bytes.len());
@@ -67,17 +62,18 @@ pub(super) fn claim(
 
     header.counts.in_flight += items.len() as u64;
     mended.write(tables, scope, &mut header)?;
+    let firsts: Vec<u64> = batches.iter().map(|(first, _)| *first).collect();
     for (first, batch) in batches {
         tables.put(key::at(Table::Open, scope, first), Vec::new())?;
         save(tables, key::at(Table::Batch, scope, first), &batch)?;
     }
-    if let (Some(frozen), Some(first)) = (frozen, pieces.first()) {
+    if let (Some(frozen), Some(first)) = (frozen, firsts.first().copied()) {
         let record = FrozenRecord {
             has_immediate: frozen.has_immediate,
             bytes: frozen.bytes.to_vec(),
-            pieces: pieces.clone(),
+            pieces: firsts,
         };
-        save(tables, key::at(Table::Frozen, scope, *first), &record)?;
+        save(tables, key::at(Table::Frozen, scope, first), &record)?;
     }
     header::put_used(tables, scope, &header, new)
 }

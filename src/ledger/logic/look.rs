@@ -16,13 +16,17 @@ use crate::ledger::{
 const MAX_SPAN: u64 = 4_096;
 
 /// The first index of each record that these ascending indexes are laid into.
-pub(super) fn pieces(indexes: &[u64]) -> Vec<u64> {
-    let mut pieces: Vec<u64> = Vec::with_capacity(1);
-    for index in indexes {
-        match pieces.last() {
-            Some(first) if index - first < MAX_SPAN => {}
-            _ => pieces.push(*index),
-        }
+pub(in crate::ledger) fn pieces(indexes: &[u64]) -> Vec<u64> {
+    laid_out(indexes, |index| *index).iter().map(|piece| piece[0]).collect()
+}
+
+/// Items in ascending order, cut into what each record holds.
+pub(super) fn laid_out<T>(mut items: &[T], index_of: impl Fn(&T) -> u64) -> Vec<&[T]> {
+    let mut pieces = Vec::with_capacity(1);
+    while let Some(first) = items.first().map(&index_of) {
+        let (piece, rest) = items.split_at(items.partition_point(|item| index_of(item) - first < MAX_SPAN));
+        pieces.push(piece);
+        items = rest;
     }
     pieces
 }

@@ -16,6 +16,7 @@ use std::{ops::Range, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) use expire::sweep;
+pub(super) use look::pieces;
 pub(super) use operator::{doubts, known_messages, list_doubts, scopes, show};
 pub(super) use read::{Repeatable, frozen_doubts, known, page};
 pub(super) use settle::lose_all_open;
@@ -92,7 +93,7 @@ impl Command {
             Self::Claim { scope, items, .. } => {
                 let mut indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
                 indexes.sort_unstable();
-                let pieces = look::pieces(&indexes);
+                let pieces = pieces(&indexes);
                 let events = indexes.into_iter().map(|index| (index, Event::NotApplied)).collect();
                 Some(Self::SettleAgain { scope, pieces, events })
             }
@@ -128,11 +129,6 @@ pub(super) fn apply(tables: &mut dyn TablesMut, command: &Command, moment: Momen
         }
     }
     Ok(Answer::Done)
-}
-
-/// How items are laid into records, for who claims them: the first index of each.
-pub(super) fn pieces(indexes: &[u64]) -> Vec<u64> {
-    look::pieces(indexes)
 }
 
 fn load<T: DeserializeOwned>(tables: &(impl Tables + ?Sized), key: &[u8]) -> Result<Option<T>, Fault> {

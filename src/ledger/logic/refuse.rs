@@ -79,20 +79,15 @@ pub(super) fn refuse(
     let mut items: Vec<&Refused> = refused.iter().collect();
     items.sort_unstable_by_key(|item| item.index);
     items.dedup_by_key(|item| item.index);
-    let indexes: Vec<u64> = items.iter().map(|item| item.index).collect();
-    let pieces = look::pieces(&indexes);
+    let pieces = look::laid_out(&items, |item| item.index);
     let (mut header, new) = header::for_use(tables, scope, moment)?;
 
     let mut changes = Changes::default();
     let mut records = Vec::with_capacity(pieces.len());
-    let mut rest = &items[..];
-    for (n, first) in pieces.iter().enumerate() {
-        let next = pieces.get(n + 1).copied();
-        let (piece, others) =
-            rest.split_at(next.map_or(rest.len(), |next| rest.partition_point(|item| item.index < next)));
-        rest = others;
-        let last = piece.last().map_or(*first, |item| item.index);
-        let range = *first..last.checked_add(1).ok_or_else(|| broken_rule("an index out of range"))?;
+    for piece in pieces {
+        let (Some(first), Some(last)) = (piece.first(), piece.last()) else { continue };
+        let (first, last) = (first.index, last.index);
+        let range = first..last.checked_add(1).ok_or_else(|| broken_rule("an index out of range"))?;
         let among = |index: u64| piece.binary_search_by_key(&index, |item| item.index).is_ok();
         if look::items(tables, scope, &header, &range)?.keys().any(|index| among(*index)) {
             return Err(broken_rule("an item that was sent cannot be refused any more"));
@@ -100,7 +95,7 @@ pub(super) fn refuse(
         changes.take(tables, scope, &header, &range, &among)?;
         header.add_read(range.start, range.end);
         header.refused_span = header.refused_span.max(last - first);
-        records.push((*first, RefusedItems::new(*first, piece)));
+        records.push((first, RefusedItems::new(first, piece)));
     }
     let ids: usize = items.iter().map(|item| item.item_id.len()).sum();
     if !tables.has_room(ids + items.len() * ITEM_BYTES) {

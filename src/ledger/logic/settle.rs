@@ -144,10 +144,7 @@ pub(super) fn settle(
     let mut named = 0;
     for first in pieces {
         let mut batch = Settled::load(tables, scope, *first)?.ok_or_else(no_such)?;
-        named += batch.step(&mut header, |index, _| {
-            let at = events.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-            events.get(at).map(|(_, event)| event.clone())
-        })?;
+        named += batch.step(&mut header, |index, _| event_at(events, index))?;
         settled.push(batch);
     }
     if named != events.len() {
@@ -165,10 +162,12 @@ pub(super) fn settle_again(
     events: &[(u64, Event)],
     moment: Moment,
 ) -> Result<(), Fault> {
-    in_flight(tables, scope, pieces, moment, |index| {
-        let at = events.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        events.get(at).map(|(_, event)| event.clone())
-    })
+    in_flight(tables, scope, pieces, moment, |index| event_at(events, index))
+}
+
+fn event_at(events: &[(u64, Event)], index: u64) -> Option<Event> {
+    let at = events.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+    events.get(at).map(|(_, event)| event.clone())
 }
 
 /// Leaves in doubt what is still in flight of these batches.
