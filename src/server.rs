@@ -23,11 +23,15 @@ use crate::{
         audience::{self, Audience},
         cancel::Cancel,
         messages::Messages,
-        watch::{Hub, WatchConfig},
+        watch::Hub,
     },
     clock::Clock,
     config::Config,
-    grpc::{self, Service, auth::Workspaces, tokens::PageTokens},
+    grpc::{
+        self, Service,
+        auth::Workspaces,
+        tokens::{PageTokens, ResumeTokens},
+    },
     ledger::{Fingerprinter, Ledger},
     secret::{Purpose, Secret},
     upstream,
@@ -89,8 +93,7 @@ impl Server {
     ) -> Self {
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
-        let watch = WatchConfig { poll_interval: config.poll_interval, ..WatchConfig::default() };
-        let hub = Hub::new(client.clone(), watch, clock, tracker.clone(), draining.clone());
+        let hub = Hub::new(client.clone(), config.watch, clock, tracker.clone(), draining.clone());
         let audience = Audience::new(audience::Parts {
             client: client.clone(),
             ledger,
@@ -108,6 +111,7 @@ impl Server {
             hub,
             workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),
+            resumes: ResumeTokens::new(secret).into(),
         };
         Self {
             service,

@@ -53,6 +53,18 @@ pub struct Flags {
           value_parser = humantime::parse_duration)]
     pub poll_interval: Duration,
 
+    /// How long after its last watcher left a campaign's history is kept, without polling, so that a
+    /// resume_token goes on where it was; 0s to 24h, and 0s drops it at once
+    #[arg(long, env = "BLUBASH_RESUME_WINDOW", value_name = "DURATION", default_value = "10m",
+          value_parser = humantime::parse_duration)]
+    pub resume_window: Duration,
+
+    /// Most bytes of such histories, about, of all campaigns that nobody watches; the one kept longest goes
+    /// first. 0B to 1TiB
+    #[arg(long, env = "BLUBASH_WATCH_HISTORY_MAX_BYTES", value_name = "SIZE", default_value = "256MiB",
+          value_parser = size)]
+    pub watch_history_max_bytes: ByteSize,
+
     /// Most items in one upstream call; 1 to 10000
     #[arg(long, env = "BLUBASH_BATCH_MAX_ITEMS", value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]

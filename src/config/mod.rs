@@ -12,7 +12,12 @@ pub use self::{
     flags::{Batches, Flags, Idempotency},
     place::{LedgerPlace, Place, PlaceFlags},
 };
-use crate::{campaigns::audience, ledger, model::ApiKey, upstream};
+use crate::{
+    campaigns::{audience, watch::WatchConfig},
+    ledger,
+    model::ApiKey,
+    upstream,
+};
 
 /// The vendor's base URL (the Campaigns API page).
 pub const DEFAULT_UPSTREAM_URL: &str = "https://api.blubash.io/api/v1/campaigns";
@@ -48,8 +53,8 @@ pub struct Config {
     pub workspace_keys: Vec<Vec<ApiKey>>,
     /// How an ingestion is sent.
     pub audience: audience::Limits,
-    /// The fastest pace of watching.
-    pub poll_interval: Duration,
+    /// How campaigns are watched.
+    pub watch: WatchConfig,
     /// How long calls in flight may take to end.
     pub drain_timeout: Duration,
     /// How long to report NOT_SERVING before new connections are refused.
@@ -70,6 +75,7 @@ impl Flags {
         // The bounds in words as people write them: humantime would say "2months 29days".
         for (flag, value, bounds, words) in [
             ("--poll-interval", self.poll_interval, pace, "100ms and 10m"),
+            ("--resume-window", self.resume_window, Duration::ZERO..=day, "0s and 24h"),
             ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
             ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
             ("--drain-timeout", self.drain_timeout, hour.clone(), "0s and 1h"),
@@ -87,6 +93,12 @@ impl Flags {
         };
         let batch_max_bytes =
             bytes("--batch-max-bytes", self.batch_max_bytes, ByteSize::kb(1), ByteSize::mib(16));
+        let history_max_bytes = bytes(
+            "--watch-history-max-bytes",
+            self.watch_history_max_bytes,
+            ByteSize::b(0),
+            ByteSize::tib(1),
+        );
         let place = self.place.place(self.sandbox);
         let in_file = place.as_ref().is_ok_and(|place| place.ledger != LedgerPlace::Memory);
         let max_bytes =
@@ -135,7 +147,12 @@ impl Flags {
                         },
                         proven_keys: self.upstream_idempotency == Idempotency::Proven,
                     },
-                    poll_interval: self.poll_interval,
+                    watch: WatchConfig {
+                        poll_interval: self.poll_interval,
+                        resume_window: self.resume_window,
+                        history_max_bytes,
+                        ..WatchConfig::default()
+                    },
                     drain_timeout: self.drain_timeout,
                     drain_delay: self.drain_delay,
                 })
@@ -176,11 +193,15 @@ mod tests {
             "--upstream-bulk-concurrency=8",
             "--doubts-in-a-row=3",
             "--doubt-limit=40",
+            "--resume-window=3m",
+            "--watch-history-max-bytes=5MiB",
         ])
         .unwrap();
         assert_eq!(config.audience.batch_max_age, Duration::from_secs(2));
         let audience::DoubtLimits { in_a_row, unresolved } = config.audience.doubt;
         assert_eq!((in_a_row, unresolved), (3, 40));
+        assert_eq!(config.watch.resume_window, Duration::from_secs(180));
+        assert_eq!(config.watch.history_max_bytes, 5 << 20);
         let upstream = config.upstream;
         assert_eq!(upstream.rate, NonZeroU32::new(7));
         assert_eq!((upstream.concurrency, upstream.bulk_concurrency), (9, 8));
@@ -195,6 +216,9 @@ mod tests {
         assert_eq!(config.upstream.bulk_concurrency, upstream.bulk_concurrency);
         let (told, own) = (config.audience.doubt, audience::DoubtLimits::default());
         assert_eq!((told.in_a_row, told.unresolved), (own.in_a_row, own.unresolved));
+        let (told, own) = (config.watch, WatchConfig::default());
+        assert_eq!(told.resume_window, own.resume_window);
+        assert_eq!(told.history_max_bytes, own.history_max_bytes);
         assert_eq!(config.ledger.max_bytes, 256 << 20);
         assert_eq!(check(&["--ledger=file:x"]).unwrap().ledger.max_bytes as u64, 8 << 30);
         assert_eq!(check(&["--ledger=file:x", "--ledger-max-bytes=1GiB"]).unwrap().ledger.max_bytes, 1 << 30);
@@ -210,6 +234,8 @@ mod tests {
             "--doubts-in-a-row=0",
             "--doubt-limit=0",
             "--ledger-max-bytes=1kB",
+            "--resume-window=25h",
+            "--watch-history-max-bytes=2TiB",
             "--ledger-retention=91d",
             "--workspace-keys-file=/not/there",
         ] {

@@ -12,7 +12,7 @@ use super::{
     ingest,
     rescue::{StreamFault, receive},
     status,
-    tokens::PageTokens,
+    tokens::{PageTokens, ResumeTokens},
 };
 use crate::{
     campaigns::{audience::Audience, cancel::Cancel, messages::Messages, watch::Hub},
@@ -37,6 +37,8 @@ pub struct Service {
     pub workspaces: Workspaces,
     /// Seals page tokens.
     pub pages: Arc<PageTokens>,
+    /// Seals resume tokens.
+    pub resumes: Arc<ResumeTokens>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -180,12 +182,14 @@ impl CampaignsService for Service {
         let ctx = self.context(&request)?;
         let (campaign, options, resume_token) =
             convert::parse::watch(request.into_inner()).map_err(refuse)?;
-        if !resume_token.is_empty() {
-            return Err(status::unimplemented("resume_token"));
-        }
-        let updates = self.hub.watch(ctx, campaign.clone(), options);
-        let answers = updates
-            .map(move |update| update.map(|u| convert::render::watch_update(&campaign, u)).map_err(refuse));
+        let tokens = self.resumes.of(&ctx.workspace.id, &campaign, &options);
+        let from = tokens.open(&resume_token).map_err(refuse)?;
+        let updates = self.hub.watch(ctx, campaign.clone(), options, from);
+        let answers = updates.map(move |update| {
+            let update = update.map_err(refuse)?;
+            let token = tokens.seal(&update.place);
+            Ok(convert::render::watch_update(&campaign, update, token))
+        });
         Ok(Response::new(Box::pin(answers)))
     }
 }

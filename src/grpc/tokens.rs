@@ -1,6 +1,8 @@
 //! Page and resume tokens: sealed, so that a caller can neither read nor make one, and bound to the
 //! workspace, campaign and filter for which they were given. A token confers no rights.
 
+mod resume;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
@@ -11,6 +13,8 @@ use crate::{
     model::{CampaignId, ResultView, StatusSet, WorkspaceId},
     secret::{Purpose, Secret, random_bytes},
 };
+
+pub use self::resume::{ResumeTokens, WatchTokens};
 
 /// The form of the sealed bytes. A token of another version does not open.
 const VERSION: u8 = 1;
@@ -61,16 +65,17 @@ impl Sealer {
     }
 
     /// Seals a few bytes: version, purpose, nonce, ciphertext and tag, in base64url without padding.
-    #[expect(clippy::expect_used, reason = "sealing refuses only inputs of more than 256 GiB")]
     pub fn seal(&self, binding: Binding<'_>, plain: &[u8]) -> String {
+        self.seal_to(&self.bound_to(binding), plain)
+    }
+
+    /// The same, where the binding was put together before.
+    #[expect(clippy::expect_used, reason = "sealing refuses only inputs of more than 256 GiB")]
+    fn seal_to(&self, bound_to: &[u8], plain: &[u8]) -> String {
         let nonce: [u8; NONCE_LEN] = random_bytes();
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.bound_to(binding)),
-                &mut sealed,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), &mut sealed)
             .expect("a token is short");
         let token = [&[VERSION, self.purpose], &nonce[..], &sealed].concat();
         URL_SAFE_NO_PAD.encode(token)
@@ -79,6 +84,10 @@ impl Sealer {
     /// What was sealed; `None` where the text is not a token of this purpose with this binding. Which of
     /// them does not fit is not told apart: a forger would learn from it.
     pub fn open(&self, binding: Binding<'_>, text: &str) -> Option<Vec<u8>> {
+        self.open_to(&self.bound_to(binding), text)
+    }
+
+    fn open_to(&self, bound_to: &[u8], text: &str) -> Option<Vec<u8>> {
         if text.len() > MAX_TOKEN_CHARS {
             return None;
         }
@@ -89,7 +98,7 @@ impl Sealer {
         }
         let nonce = Nonce::try_assume_unique_for_key(&head[2..]).ok()?;
         let mut sealed = sealed.to_vec();
-        let plain = self.key.open_in_place(nonce, Aad::from(self.bound_to(binding)), &mut sealed).ok()?;
+        let plain = self.key.open_in_place(nonce, Aad::from(bound_to), &mut sealed).ok()?;
         Some(plain.to_vec())
     }
 

@@ -7,6 +7,7 @@ mod ingestion;
 mod message;
 mod page;
 mod personal;
+mod place;
 mod schedule;
 mod watch;
 mod workspace;
@@ -19,6 +20,7 @@ pub use ingestion::{
 pub use message::{Message, ResolvedSchedule, Status, StatusSet};
 pub use page::{Observed, Page, Slice};
 pub use personal::Personal;
+pub use place::WatchPlace;
 pub use schedule::{LocalTimePolicy, Moment, Schedule, ScheduleFault, parse_offset_datetime, zone};
 pub use watch::{MessageChange, WatchEvent, WatchOptions, WatchUpdate};
 pub use workspace::{ApiKey, Workspace, WorkspaceId};

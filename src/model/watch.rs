@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Message, MessageId, Status, StatusSet};
+use super::{Message, MessageId, Status, StatusSet, WatchPlace};
 use crate::error::Error;
 
 /// What a caller wants to see: the contract's `WatchMessagesRequest`, checked.
@@ -22,6 +22,13 @@ pub struct WatchOptions {
     pub complete_when_terminal: bool,
 }
 
+impl WatchOptions {
+    /// Whether this message is one of those that the watch names.
+    pub fn watches(&self, id: &MessageId) -> bool {
+        self.message_ids.is_empty() || self.message_ids.contains(id)
+    }
+}
+
 /// One thing told to a watcher.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchUpdate {
@@ -29,6 +36,8 @@ pub struct WatchUpdate {
     pub observe_time: DateTime<Utc>,
     /// What is told.
     pub event: WatchEvent,
+    /// Where the watch stands after it.
+    pub place: WatchPlace,
 }
 
 /// What is told.

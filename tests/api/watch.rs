@@ -32,7 +32,7 @@ async fn seed(app: &App, count: usize) {
 
 async fn next(stream: &mut Stream) -> Event {
     let response = stream.message().await.unwrap().expect("the watch goes on");
-    assert_eq!(response.resume_token, "");
+    assert!(!response.resume_token.is_empty(), "every response can be gone on from");
     assert!(response.observe_time.is_some());
     response.event.unwrap()
 }
@@ -196,13 +196,72 @@ async fn an_empty_campaign_completes_at_once() {
     assert_eq!(stream.message().await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_resume_token_is_not_implemented_and_has_no_reason() {
+/// The tokens of everything that is told up to the end of the snapshot, and how many changes that were.
+async fn tokens(stream: &mut Stream) -> (Vec<String>, usize) {
+    let (mut tokens, mut told) = (Vec::new(), 0);
+    loop {
+        let response = stream.message().await.unwrap().expect("the watch goes on");
+        tokens.push(response.resume_token);
+        match response.event.unwrap() {
+            Event::Changes(more) => told += more.changes.len(),
+            Event::SnapshotComplete(_) => return (tokens, told),
+            Event::Heartbeat(_) => {}
+            Event::WatchReset(_) => panic!("a reset"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_lost_its_stream_goes_on_from_any_of_its_tokens() {
     let app = App::start().await;
-    let request = pb::WatchMessagesRequest { resume_token: "token".into(), ..of(SEEDED) };
-    let status = app.watch(request).await.unwrap_err();
-    assert_eq!(reason(&status), (Code::Unimplemented, String::new()));
-    assert!(app.rest.log().await.is_empty());
+    seed(&app, 3_000).await;
+    let mut stream = app.watch(of(EVERGREEN)).await.unwrap();
+    let (tokens, told) = tokens(&mut stream).await;
+    assert_eq!(told, 3_000);
+    assert!(tokens.len() > 5, "{}", tokens.len());
+    drop(stream);
+    let resume =
+        |token: &String| app.watch(pb::WatchMessagesRequest { resume_token: token.clone(), ..of(EVERGREEN) });
+    // In the midst of the snapshot: the rest of it, counted with what came before.
+    let mut stream = resume(&tokens[1]).await.unwrap();
+    let (rest, count) = snapshot(&mut stream).await;
+    assert!(!rest.is_empty() && rest.len() < 3_000 && count == 3_000, "{} {count}", rest.len());
+    drop(stream);
+    // After it: what has changed while nobody watched, against what was told.
+    app.rest.advance(2).await;
+    let mut stream = resume(tokens.last().unwrap()).await.unwrap();
+    let told = changes(&mut stream, 3_000).await;
+    assert!(told.iter().all(|c| c.previous_status() == pb::MessageStatus::Pending));
+    assert_eq!(told.iter().map(id).collect::<HashSet<_>>().len(), 3_000);
+}
+
+#[tokio::test]
+async fn a_resume_token_is_good_for_its_own_workspace_campaign_and_filter_only() {
+    let app = App::start().await;
+    let mut stream = app.watch(of(SEEDED)).await.unwrap();
+    let (tokens, _) = tokens(&mut stream).await;
+    let token = tokens.last().unwrap();
+    let with = |resume_token: &str, request| pb::WatchMessagesRequest {
+        resume_token: resume_token.into(),
+        ..request
+    };
+    let sent = vec![pb::MessageStatus::Sent.into()];
+    for request in [
+        with("token", of(SEEDED)),
+        with(&token[1..], of(SEEDED)),
+        with(&"A".repeat(2_000), of(SEEDED)),
+        with(token, of(EVERGREEN)),
+        with(token, pb::WatchMessagesRequest { statuses: sent, ..of(SEEDED) }),
+        with(token, pb::WatchMessagesRequest { message_ids: vec!["m".into()], ..of(SEEDED) }),
+    ] {
+        let status = app.watch(request).await.unwrap_err();
+        assert_eq!(reason(&status), (Code::InvalidArgument, "RESUME_TOKEN_INVALID".into()));
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, "resume_token");
+    }
+    let globex = with_key(with(token, of(SEEDED)), sandbox::GLOBEX_API_KEY);
+    let status = app.client.clone().watch_messages(globex).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::InvalidArgument, "RESUME_TOKEN_INVALID".into()));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 
 use super::{
     diff::{Verdict, judge, weight},
@@ -18,8 +18,9 @@ use crate::{
     model::{Message, MessageId, WatchOptions},
 };
 
-/// The present state of the watched messages, as it is told: shared by all who are being told.
-pub(super) type Snapshot = Arc<[Seen]>;
+/// The present state of the watched messages, as it is told: shared by all who are being told. In order of
+/// the number of each message's last change, which stands beside it.
+pub(super) type Snapshot = Arc<[(u64, Seen)]>;
 
 /// One campaign's feed.
 pub(super) struct Feed {
@@ -28,6 +29,8 @@ pub(super) struct Feed {
     version: watch::Sender<u64>,
     /// Wakes the poller after a write.
     wrote: Notify,
+    /// Held by the poller.
+    turn: Mutex<()>,
 }
 
 /// How polling goes.
@@ -87,10 +90,16 @@ impl Feed {
             }),
             version: watch::Sender::new(0),
             wrote: Notify::new(),
+            turn: Mutex::new(()),
         }
     }
 
     // What the poller says.
+
+    /// Waits until no other poller writes here.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
 
     /// Takes what a page, or (`confirmed`) the message itself, says, in a sweep that began then. Gives the
     /// ids of those that took a step back, which must be confirmed before it is believed.
@@ -162,6 +171,19 @@ impl Feed {
         self.read().writes
     }
 
+    /// Takes it that what is known is not the present any more: nobody polled for a while. No watch begins
+    /// or completes before the next sweep.
+    pub(super) fn outdate(&self) {
+        self.write().writes += 1;
+    }
+
+    /// About how many bytes are kept.
+    pub(super) fn weight(&self) -> usize {
+        let state = self.read();
+        let latest = state.latest.values().map(|latest| size_of::<Latest>() + latest.seen.weight as usize);
+        latest.sum::<usize>() + state.log.weight()
+    }
+
     // What watchers ask.
 
     /// Follows the feed's version. Look at the feed after that, lest a change slip between the two.
@@ -203,6 +225,27 @@ impl Feed {
         Some((snapshot, state.log.now(), swept.began))
     }
 
+    /// The rest of the state at the window's base, as it was then: of the messages that the options name,
+    /// those whose last change had a number above `through`.
+    pub(super) fn rest_of_snapshot(
+        &self,
+        options: &WatchOptions,
+        window: &Window,
+        through: u64,
+    ) -> Result<Snapshot, Overrun> {
+        let state = self.read();
+        let changed = state.log.at_base(window, through)?.map(|(sequence, message)| {
+            (sequence, Seen { weight: weight(message), message: Arc::clone(message) })
+        });
+        let rest = through + 1..=window.base();
+        let same = state.latest.values().filter(|latest| rest.contains(&latest.sequence));
+        let same = same.map(|latest| (latest.sequence, latest.seen.clone()));
+        let watched = |seen: &Seen| options.watches(&seen.message.id);
+        let mut states: Vec<_> = same.chain(changed).filter(|(_, seen)| watched(seen)).collect();
+        states.sort_unstable_by_key(|(sequence, _)| *sequence);
+        Ok(states.into())
+    }
+
     /// What comes next in the window of a watcher with these options.
     pub(super) fn read_on(
         &self,
@@ -210,8 +253,7 @@ impl Feed {
         options: &WatchOptions,
         limit: Limit,
     ) -> Result<Told, Overrun> {
-        let watched =
-            |message: &Message| options.message_ids.is_empty() || options.message_ids.contains(&message.id);
+        let watched = |message: &Message| options.watches(&message.id);
         self.read().log.read(window, watched, options.statuses, limit)
     }
 
@@ -317,6 +359,6 @@ impl State {
     fn in_order<'a>(&self, latest: impl Iterator<Item = &'a Latest>) -> Snapshot {
         let mut latest: Vec<_> = latest.collect();
         latest.sort_unstable_by_key(|latest| latest.sequence);
-        latest.into_iter().map(|latest| latest.seen.clone()).collect()
+        latest.into_iter().map(|latest| (latest.sequence, latest.seen.clone())).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use super::diff::same_state;
-use crate::model::{Message, MessageChange, StatusSet};
+use crate::model::{Message, MessageChange, StatusSet, WatchPlace};
 
 /// A message as it was seen, and about how many bytes it takes in an answer.
 #[derive(Clone, Debug)]
@@ -55,6 +55,34 @@ pub(super) struct Window {
     until: u64,
 }
 
+impl Window {
+    /// A window that is read up to this change.
+    pub(super) fn at(epoch: u64, sequence: u64) -> Self {
+        Self { epoch, base: sequence, at: sequence, until: sequence }
+    }
+
+    /// The window that [`Window::place`] told of.
+    pub(super) fn resumed(epoch: u64, base: u64, at: u64, until: u64) -> Self {
+        Self { epoch, base, at, until }
+    }
+
+    /// All up to this change has been told.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Where a reader stands whose window this is.
+    pub(super) fn place(self) -> WatchPlace {
+        let Self { epoch, base, at, until } = self;
+        WatchPlace::Following { epoch, base, at, until }
+    }
+
+    /// Where a snapshot stands that was taken at this window's beginning.
+    pub(super) fn telling(self, through: u64, told: u64, began: DateTime<Utc>) -> WatchPlace {
+        WatchPlace::Telling { epoch: self.epoch, head: self.base, through, told, began }
+    }
+}
+
 /// How much may be told at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
@@ -88,8 +116,7 @@ impl Log {
 
     /// A window at the newest change: a reader from there is told only what comes after.
     pub(super) fn now(&self) -> Window {
-        let head = self.head();
-        Window { epoch: self.epoch, base: head, at: head, until: head }
+        Window::at(self.epoch, self.head())
     }
 
     /// Whether a reader at this place has been told all there is.
@@ -125,6 +152,33 @@ impl Log {
         }
     }
 
+    /// What messages were at the window's base that have changed since, each with the number of its last
+    /// change up to there, if that is newer than `after`.
+    pub(super) fn at_base(
+        &self,
+        window: &Window,
+        after: u64,
+    ) -> Result<impl Iterator<Item = (u64, &Arc<Message>)>, Overrun> {
+        self.reaches(window)?;
+        let since = self.records.iter().skip((window.base + 1 - self.first()) as usize);
+        let base = window.base;
+        // The first change of a message after the base is the one whose predecessor is not.
+        Ok(since
+            .filter(move |record| after < record.earlier && record.earlier <= base)
+            .filter_map(|record| record.before.as_ref().map(|before| (record.earlier, before))))
+    }
+
+    /// Whether all that the window has still to tell of is here.
+    fn reaches(&self, window: &Window) -> Result<(), Overrun> {
+        let here = window.epoch == self.epoch && window.base + 1 >= self.first();
+        if here && window.until <= self.head() { Ok(()) } else { Err(Overrun) }
+    }
+
+    /// About how many bytes the history takes.
+    pub(super) fn weight(&self) -> usize {
+        self.records.iter().map(|record| size_of::<Record>() + record.seen.weight as usize).sum()
+    }
+
     /// Moves the window over what it has not seen, up to its end or the limit, and gives what there is to
     /// tell of the messages that `ids` keeps.
     pub(super) fn read(
@@ -134,9 +188,7 @@ impl Log {
         statuses: StatusSet,
         limit: Limit,
     ) -> Result<Told, Overrun> {
-        if window.epoch != self.epoch || window.base + 1 < self.first() {
-            return Err(Overrun);
-        }
+        self.reaches(window)?;
         if window.at == window.until {
             window.base = window.at;
             window.until = self.head();

@@ -1,23 +1,26 @@
 //! Watching campaigns: one poller a (workspace, campaign), however many watch it.
 //!
 //! The poller sweeps over the upstream's list and writes what it sees into a feed: the latest states, and a
-//! bounded history of changes. A watcher is a place in that history. The poller starts with the first
-//! watcher and stops with the last; a feed lives as long as its poller.
+//! bounded history of changes. A watcher is a place in that history, and its resume token holds that place.
+//! The poller starts with the first watcher and stops with the last, or when none is being read any more;
+//! the feed is kept for a while, so that one who comes back misses nothing.
 //!
-//! `diff`, `log` and `sweep` are pure; `feed` is what is shared; `poller` writes; `cursor` reads.
+//! `diff`, `log` and `sweep` are pure; `feed` is what is shared; `poller` writes; `cursor` reads; `feeds`
+//! says which feeds there are, and `presence` whether anyone reads them.
 
 mod cursor;
 mod diff;
 mod feed;
+mod feeds;
 mod log;
 mod poller;
+mod presence;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -25,12 +28,19 @@ use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{cursor::Watcher, feed::Feed, log::Limit, poller::Poller};
+use self::{
+    cursor::Watcher,
+    feed::Feed,
+    feeds::{Feeds, Joined, Retention},
+    log::Limit,
+    poller::Poller,
+    presence::Presence,
+};
 use crate::{
     clock::Clock,
     context::Context,
     error::Error,
-    model::{CampaignId, WatchOptions, WatchUpdate, WorkspaceId},
+    model::{CampaignId, WatchOptions, WatchPlace, WatchUpdate, WorkspaceId},
     upstream,
 };
 
@@ -45,8 +55,30 @@ pub struct WatchConfig {
     pub log_capacity: usize,
     /// The most messages told in one update.
     pub chunk: usize,
-    /// About the most bytes told in one update, well under the 4 MiB of a gRPC message.
+    /// About the most bytes told in one update, well under the 4 MiB of a gRPC message. A reader that
+    /// stands still pins one, and the transport asks for the next when it has got rid of most of it: so a
+    /// reader that accepts a little now and then is asked for, however slow it is.
     pub chunk_bytes: usize,
+    /// How long after its last watcher left a campaign's history is kept, without polling; zero: not at all.
+    pub resume_window: Duration,
+    /// About the most bytes of such histories, all campaigns together. The one kept longest goes first.
+    pub history_max_bytes: usize,
+    /// How long a reader may accept nothing. Then its watch is over, and already before it comes back to
+    /// hear of that, nothing is polled for its sake.
+    pub reader_patience: Duration,
+}
+
+impl WatchConfig {
+    fn retention(&self) -> Retention {
+        Retention { window: self.resume_window, max_bytes: self.history_max_bytes }
+    }
+
+    /// What is over is noticed a little later.
+    fn tidy_interval(&self) -> Duration {
+        let least = Duration::from_millis(10);
+        let most = self.reader_patience.min(self.resume_window.max(least)) / 4;
+        most.clamp(least, Duration::from_secs(15))
+    }
 }
 
 impl Default for WatchConfig {
@@ -56,7 +88,10 @@ impl Default for WatchConfig {
             page_size: 100,
             log_capacity: 65_536,
             chunk: 500,
-            chunk_bytes: 1 << 20,
+            chunk_bytes: 32 << 10,
+            resume_window: Duration::from_secs(600),
+            history_max_bytes: 256 << 20,
+            reader_patience: Duration::from_secs(60),
         }
     }
 }
@@ -73,15 +108,7 @@ struct Shared {
     clock: Clock,
     tracker: TaskTracker,
     draining: CancellationToken,
-    feeds: Mutex<HashMap<Key, Slot>>,
-}
-
-/// A feed that is being watched.
-struct Slot {
-    feed: Arc<Feed>,
-    watchers: usize,
-    /// Stops the poller when the last watcher leaves.
-    stop: CancellationToken,
+    feeds: Mutex<Feeds>,
 }
 
 impl Hub {
@@ -97,17 +124,19 @@ impl Hub {
         Self(Arc::new(Shared { client, config, clock, tracker, draining, feeds }))
     }
 
-    /// Watches a campaign. The watch begins with this call, not with the first look at the stream: what
-    /// this server wrote before shows in all that is told. The stream ends after its first error, and
-    /// without one only where the options say so.
+    /// Watches a campaign, from the place on where an earlier watch with the same ids and statuses stood,
+    /// if one is given. The watch begins with this call, not with the first look at the stream: what this
+    /// server wrote before shows in all that a new watch is told. The stream ends after its first error,
+    /// and without one only where the options say so.
     pub fn watch(
         &self,
         ctx: Context,
         campaign: CampaignId,
         options: WatchOptions,
+        from: Option<WatchPlace>,
     ) -> impl Stream<Item = Result<WatchUpdate, Error>> + Send + 'static + use<> {
         let deadline = ctx.deadline;
-        Watcher::new(self.join(&ctx, campaign), deadline, options).into_stream()
+        Watcher::new(self.join(&ctx, campaign), deadline, options, from).into_stream()
     }
 
     /// Takes it that this server changed something in the campaign upstream. A watch that begins from now
@@ -116,32 +145,33 @@ impl Hub {
     /// rested, nor before the time that the upstream asked us to wait; a back-off is cut short.
     pub fn wrote(&self, workspace: WorkspaceId, campaign: &CampaignId) {
         // Nobody watches: the first sweep of the next watch will begin after this.
-        if let Some(slot) = self.0.feeds().get(&(workspace, campaign.clone())) {
-            slot.feed.wrote();
+        if let Some(feed) = self.0.feeds().get(&(workspace, campaign.clone())) {
+            feed.wrote();
         }
     }
 
-    /// Joins the feed's watchers, as the first where nobody watches yet, or where the feed has ended.
+    /// Joins the feed's watchers, as the first where nobody watches, or where the feed has ended.
     fn join(&self, ctx: &Context, campaign: CampaignId) -> Lease {
         let key = (ctx.workspace.id, campaign);
         let mut feeds = self.0.feeds();
-        let slot = match feeds.entry(key.clone()) {
-            Entry::Occupied(slot) if slot.get().feed.ended().is_none() => slot.into_mut(),
-            // The leases of the feed that ended do not count here: see `Lease::drop`.
-            Entry::Occupied(mut slot) => {
-                slot.insert(self.start(ctx, &key.1));
-                slot.into_mut()
-            }
-            Entry::Vacant(vacant) => vacant.insert(self.start(ctx, &key.1)),
-        };
-        slot.watchers += 1;
-        Lease { feed: Arc::clone(&slot.feed), shared: Arc::clone(&self.0), key }
+        let Joined { feed, presence, start } = feeds.join(&key, || Feed::new(self.0.config.log_capacity));
+        if let Some(stop) = start {
+            self.poll(ctx, &key.1, Arc::clone(&feed), stop);
+        }
+        if !std::mem::replace(&mut feeds.tended, true) {
+            // Nobody waits for it: it holds nothing, and ends with the hub or its drain.
+            tokio::spawn(tend(
+                Arc::downgrade(&self.0),
+                self.0.config.tidy_interval(),
+                self.0.draining.clone(),
+            ));
+        }
+        drop(feeds);
+        Lease { feed, presence, shared: Arc::clone(&self.0), key }
     }
 
-    /// Starts a feed's poller, with the key of the watcher that came first.
-    fn start(&self, ctx: &Context, campaign: &CampaignId) -> Slot {
-        let feed = Arc::new(Feed::new(self.0.config.log_capacity));
-        let stop = CancellationToken::new();
+    /// Starts a feed's poller, with the key of the watcher that it is started for.
+    fn poll(&self, ctx: &Context, campaign: &CampaignId, feed: Arc<Feed>, stop: CancellationToken) {
         let poller = Poller {
             client: self.0.client.clone(),
             ctx: ctx.without_deadline(),
@@ -150,21 +180,43 @@ impl Hub {
             poll_interval: self.0.config.poll_interval,
             page_size: self.0.config.page_size,
         };
-        self.0.tracker.spawn(poller.run(stop.clone(), self.0.draining.clone()));
-        Slot { feed, watchers: 0, stop }
+        let draining = self.0.draining.clone();
+        self.0.tracker.spawn(async move {
+            // One that was stopped may still be putting a page away.
+            let _turn = feed.turn().await;
+            poller.run(stop, draining).await;
+        });
+    }
+}
+
+/// Looks after a hub's feeds for as long as there are any.
+async fn tend(hub: Weak<Shared>, interval: Duration, draining: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        let Some(shared) = hub.upgrade() else { return };
+        let mut feeds = shared.feeds();
+        feeds.tidy(shared.config.reader_patience, shared.config.retention());
+        if feeds.is_empty() {
+            feeds.tended = false;
+            return;
+        }
     }
 }
 
 impl Shared {
-    fn feeds(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+    fn feeds(&self) -> MutexGuard<'_, Feeds> {
         // Nothing under this lock leaves the map half changed.
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A watcher's share in a feed: the poller runs while one is held.
+/// A watcher's share in a feed: the poller runs while one is held and read.
 struct Lease {
     feed: Arc<Feed>,
+    presence: Arc<Presence>,
     shared: Arc<Shared>,
     key: Key,
 }
@@ -176,6 +228,10 @@ impl Lease {
 
     fn poll_interval(&self) -> Duration {
         self.shared.config.poll_interval
+    }
+
+    fn reader_patience(&self) -> Duration {
+        self.shared.config.reader_patience
     }
 
     fn clock_now(&self) -> DateTime<Utc> {
@@ -190,16 +246,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // Joining and leaving happen under one lock, so none can join a feed whose poller is being stopped.
-        let mut feeds = self.shared.feeds();
-        let Some(slot) = feeds.get_mut(&self.key) else { return };
-        // A feed that ended may have been followed by another one, whose watchers are not ours to count.
-        if !Arc::ptr_eq(&slot.feed, &self.feed) {
-            return;
-        }
-        slot.watchers -= 1;
-        if slot.watchers == 0 {
-            slot.stop.cancel();
-            feeds.remove(&self.key);
-        }
+        self.shared.feeds().leave(&self.key, &self.feed, self.shared.config.retention());
     }
 }

@@ -38,14 +38,17 @@ impl Poller {
     /// Polls until it is stopped (nobody watches), the server goes away, or the upstream refuses. A request
     /// under way is dropped: these are reads.
     pub(super) async fn run(self, stop: CancellationToken, drain: CancellationToken) {
-        let last_words = LastWords(Arc::clone(&self.feed));
+        let mut last_words = LastWords(Some(Arc::clone(&self.feed)));
         let end = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
-            () = drain.cancelled() => draining(),
-            refusal = self.poll() => refusal,
+            () = stop.cancelled() => None,
+            () = drain.cancelled() => Some(draining()),
+            refusal = self.poll() => Some(refusal),
         };
-        last_words.0.end(end);
+        // One that was stopped leaves the feed to the next.
+        if let (Some(feed), Some(end)) = (last_words.0.take(), end) {
+            feed.end(end);
+        }
     }
 
     /// Sweeps until the upstream refuses.
@@ -159,13 +162,15 @@ fn backoff(poll_interval: Duration, failures: u32) -> Duration {
 }
 
 /// Ends the feed with its poller, also where that ends by a bug: a watch must not live on unfed.
-struct LastWords(Arc<Feed>);
+struct LastWords(Option<Arc<Feed>>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
-        self.0.end(Error::new(
-            Reason::Internal,
-            "the polling of this campaign ended by a fault of this server",
-        ));
+        if let Some(feed) = self.0.take() {
+            feed.end(Error::new(
+                Reason::Internal,
+                "the polling of this campaign ended by a fault of this server",
+            ));
+        }
     }
 }

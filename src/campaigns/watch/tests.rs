@@ -6,5 +6,6 @@ mod changes;
 mod endings;
 mod harness;
 mod oracle;
+mod resuming;
 mod sharing;
 mod snapshots;

@@ -192,8 +192,12 @@ pub fn failure(error: &Error) -> pb::Failure {
     }
 }
 
-/// One thing told to a watcher; its resume token is the handler's to add.
-pub fn watch_update(campaign: &CampaignId, update: WatchUpdate) -> pb::WatchMessagesResponse {
+/// One thing told to a watcher, and the token of the place after it.
+pub fn watch_update(
+    campaign: &CampaignId,
+    update: WatchUpdate,
+    resume_token: String,
+) -> pb::WatchMessagesResponse {
     let event = match update.event {
         WatchEvent::Changes(changes) => {
             let changes = changes.into_iter().map(|change| message_change(campaign, change)).collect();
@@ -210,7 +214,7 @@ pub fn watch_update(campaign: &CampaignId, update: WatchUpdate) -> pb::WatchMess
         WatchEvent::Reset => Event::WatchReset(pb::WatchReset {}),
     };
     pb::WatchMessagesResponse {
-        resume_token: String::new(),
+        resume_token,
         observe_time: Some(timestamp(update.observe_time)),
         event: Some(event),
     }

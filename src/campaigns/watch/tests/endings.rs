@@ -207,7 +207,7 @@ async fn a_watch_ends_at_its_deadline_and_the_poller_does_not() {
     let began = Instant::now();
     let mut ctx = context(1);
     ctx.deadline = Some(began + Duration::from_secs(30));
-    let mut bounded = rig.hub.watch(ctx, campaign(), everything()).boxed();
+    let mut bounded = rig.hub.watch(ctx, campaign(), everything(), None).boxed();
     let mut other = rig.watch(everything());
     assert_eq!(end(&mut bounded).await.unwrap().reason(), Reason::DeadlineExceeded);
     assert_eq!(began.elapsed().as_secs(), 30);

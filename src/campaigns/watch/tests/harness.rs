@@ -21,10 +21,13 @@ use crate::{
     error::Error,
     model::{
         ApiKey, CampaignId, MessageChange, MessageId, Status, StatusSet, WatchEvent, WatchOptions,
-        WatchUpdate, Workspace, WorkspaceId,
+        WatchPlace, WatchUpdate, Workspace, WorkspaceId,
     },
     upstream::{Call, Client, Config, Evidence, request::API_KEY},
 };
+
+/// A patience that no test of anything else tries.
+pub(super) const PATIENT: Duration = Duration::from_secs(86_400);
 
 pub(super) type Updates = Pin<Box<dyn Stream<Item = Result<WatchUpdate, Error>> + Send>>;
 
@@ -142,7 +145,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(world: World) -> Self {
-        Self::with(world, WatchConfig::default())
+        Self::with(world, WatchConfig { reader_patience: PATIENT, ..WatchConfig::default() })
     }
 
     pub(super) fn with(world: World, config: WatchConfig) -> Self {
@@ -161,7 +164,11 @@ impl Rig {
     }
 
     pub(super) fn watch(&self, options: WatchOptions) -> Updates {
-        self.hub.watch(context(1), campaign(), options).boxed()
+        self.resume(options, None)
+    }
+
+    pub(super) fn resume(&self, options: WatchOptions, from: Option<WatchPlace>) -> Updates {
+        self.hub.watch(context(1), campaign(), options, from).boxed()
     }
 }
 

@@ -1,12 +1,16 @@
-//! Random schedules of changes, faults and reading, against the one truth.
+//! Random schedules of changes, faults, reading, cuts and resumes, against the one truth.
+//! `PROPTEST_CASES=10000 cargo test --lib watch::tests::oracle` runs as many as an issue or a release asks for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use proptest::prelude::*;
 
 use super::{super::WatchConfig, harness::*};
-use crate::model::{Status, WatchEvent, WatchOptions, WatchUpdate};
+use crate::model::{Status, WatchEvent, WatchOptions, WatchPlace, WatchUpdate};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -42,6 +46,12 @@ enum Step {
     Leave {
         which: usize,
     },
+    /// One watcher loses its stream, and goes on from its last token, or from one that came so many
+    /// updates before.
+    Cut {
+        which: usize,
+        back: usize,
+    },
     /// One watcher reads what there is, up to so many updates.
     Read {
         which: usize,
@@ -67,6 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Wrote),
         1 => any::<bool>().prop_map(|skip| Step::Join { skip }),
         1 => n.clone().prop_map(|which| Step::Leave { which }),
+        3 => (n.clone(), prop_oneof![3 => Just(0), 1 => 0..HISTORY]).prop_map(|(which, back)| Step::Cut { which, back }),
         4 => (n, 1..5_usize).prop_map(|(which, most)| Step::Read { which, most }),
         6 => (1..4_000_u64).prop_map(|millis| Step::Wait { millis }),
     ]
@@ -74,9 +85,19 @@ fn step() -> impl Strategy<Value = Step> {
 
 const WORDS: [&str; 8] = ["PENDING", "QUEUED", "SENDING", "SENT", "FAILED", "CANCELLED", "HELD", "PARKED"];
 
+/// So many of a watcher's tokens are kept.
+const HISTORY: usize = 6;
+
 /// What one watcher knows, by what it was told.
 struct Mirror {
     watch: Updates,
+    now: Knowledge,
+    /// What it knew after its last updates, with the place that each of them named.
+    history: VecDeque<(WatchPlace, Knowledge)>,
+}
+
+#[derive(Clone, Default)]
+struct Knowledge {
     /// A watch that skipped the present state cannot check what was before.
     skipped: bool,
     complete: bool,
@@ -86,11 +107,33 @@ struct Mirror {
 impl Mirror {
     fn new(rig: &Rig, skip: bool) -> Self {
         let watch = rig.watch(WatchOptions { snapshot: !skip, ..everything() });
-        Self { watch, skipped: skip, complete: false, known: BTreeMap::new() }
+        let now = Knowledge { skipped: skip, ..Knowledge::default() };
+        Self { watch, now, history: VecDeque::new() }
+    }
+
+    /// Loses the stream. The new one says nothing of whether the first one skipped the present state: the
+    /// token knows.
+    fn cut(&mut self, rig: &Rig, back: usize) {
+        let Some((place, knowledge)) = self.history.get(back).or(self.history.back()).cloned() else {
+            return;
+        };
+        self.history.drain(..back.min(self.history.len() - 1));
+        self.now = knowledge;
+        // The old stream goes first: if it was the only one, polling stops.
+        self.watch = stream::empty().boxed();
+        self.watch = rig.resume(everything(), Some(place));
     }
 
     fn take(&mut self, update: WatchUpdate) {
-        match update.event {
+        self.now.take(update.event);
+        self.history.push_front((update.place, self.now.clone()));
+        self.history.truncate(HISTORY);
+    }
+}
+
+impl Knowledge {
+    fn take(&mut self, event: WatchEvent) {
+        match event {
             WatchEvent::Changes(changes) => {
                 assert!(!changes.is_empty());
                 for change in changes {
@@ -181,6 +224,12 @@ async fn run(steps: Vec<Step>, config: WatchConfig) {
                     mirrors.swap_remove(which % mirrors.len());
                 }
             }
+            Step::Cut { which, back } => {
+                let count = mirrors.len().max(1);
+                if let Some(mirror) = mirrors.get_mut(which % count) {
+                    mirror.cut(&rig, back);
+                }
+            }
             Step::Read { which, most } => {
                 let count = mirrors.len().max(1);
                 if let Some(mirror) = mirrors.get_mut(which % count) {
@@ -202,6 +251,7 @@ async fn run(steps: Vec<Step>, config: WatchConfig) {
         while let Ok(update) = tokio::time::timeout(Duration::from_secs(10), mirror.watch.next()).await {
             mirror.take(update.unwrap().unwrap());
         }
+        let mirror = mirror.now;
         assert!(mirror.complete);
         let truth: BTreeMap<_, _> = rig.world().messages.iter().cloned().collect();
         for (id, (status, word)) in &mirror.known {
@@ -228,7 +278,9 @@ proptest! {
         chunk in prop_oneof![1..4_usize, Just(500)],
         page_size in 1..6_u32,
     ) {
-        let config = WatchConfig { log_capacity, chunk, page_size, ..Default::default() };
+        // These readers dawdle as they please.
+        let reader_patience = PATIENT;
+        let config = WatchConfig { log_capacity, chunk, page_size, reader_patience, ..Default::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(run(steps, config));
     }

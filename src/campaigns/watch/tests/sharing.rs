@@ -82,7 +82,7 @@ async fn joining_and_leaving_at_once_on_many_threads_leaves_no_poller_behind_and
         let hub = rig.hub.clone();
         tokio::spawn(async move {
             for turn in 0..100 {
-                let mut watch = hub.watch(context(1), campaign(), everything()).boxed();
+                let mut watch = hub.watch(context(1), campaign(), everything(), None).boxed();
                 if (task + turn) % 16 == 0 {
                     assert_eq!(snapshot(&mut watch).await.len(), 3);
                 }
@@ -101,9 +101,9 @@ async fn workspaces_and_campaigns_are_polled_apart_each_with_its_own_key() {
     let rig = Rig::new(messages(3, "QUEUED"));
     let other = crate::model::CampaignId::parse("other").unwrap();
     let mut watches = [
-        rig.hub.watch(context(1), campaign(), everything()).boxed(),
-        rig.hub.watch(context(2), campaign(), everything()).boxed(),
-        rig.hub.watch(context(2), other, everything()).boxed(),
+        rig.hub.watch(context(1), campaign(), everything(), None).boxed(),
+        rig.hub.watch(context(2), campaign(), everything(), None).boxed(),
+        rig.hub.watch(context(2), other, everything(), None).boxed(),
     ];
     for watch in &mut watches {
         snapshot(watch).await;
@@ -167,6 +167,6 @@ async fn quiet_for(watch: &mut Updates, time: Duration) {
 #[tokio::test(start_paused = true)]
 async fn a_watcher_takes_less_than_a_kilobyte_besides_what_all_share() {
     let rig = Rig::new(messages(1, "QUEUED"));
-    let watch = rig.hub.watch(context(1), campaign(), everything());
+    let watch = rig.hub.watch(context(1), campaign(), everything(), None);
     assert!(size_of_val(&watch) < 1_024, "{}", size_of_val(&watch));
 }

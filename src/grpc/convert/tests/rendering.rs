@@ -11,7 +11,7 @@ use crate::{
     grpc::convert::render,
     model::{
         AddedItem, CampaignId, Disposition, Ingested, ItemResult, JsonObject, Message, MessageChange,
-        MessageId, RequestId, ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
+        MessageId, RequestId, ResolvedSchedule, Status, Summary, WatchEvent, WatchPlace, WatchUpdate,
     },
 };
 
@@ -103,8 +103,9 @@ fn an_object_as_deep_as_json_allows_still_makes_an_answer_that_decodes() {
         let update = WatchUpdate {
             observe_time: utc("2026-03-11T14:00:00Z"),
             event: WatchEvent::Changes(vec![change]),
+            place: WatchPlace::Start { snapshot: true },
         };
-        let proto = render::watch_update(&campaign(), update);
+        let proto = render::watch_update(&campaign(), update, "token".to_owned());
         assert_eq!(pb::WatchMessagesResponse::decode(&proto.encode_to_vec()[..]), Ok(proto));
     }
 }
@@ -175,7 +176,10 @@ fn an_ingestions_end_keeps_its_counts_its_results_and_its_cause() {
 fn every_watch_event_is_told() {
     let render = |event| {
         let observe_time = utc("2026-03-11T14:00:00Z");
-        render::watch_update(&campaign(), WatchUpdate { observe_time, event }).event.unwrap()
+        let update = WatchUpdate { observe_time, event, place: WatchPlace::Start { snapshot: true } };
+        let told = render::watch_update(&campaign(), update, "token".to_owned());
+        assert_eq!(told.resume_token, "token");
+        told.event.unwrap()
     };
     let message = Arc::new(Message::bare(id("m1"), Status::Sent));
     let change = MessageChange { message, previous: Some(Status::Queued), removed: true };
