@@ -107,7 +107,7 @@ impl Server {
         let service = Service {
             audience,
             messages: Messages::new(client.clone()),
-            cancel: Cancel::new(client, hub.clone(), tracker.clone()),
+            cancel: Cancel::new(client, hub.clone(), tracker.clone(), stopping.clone()),
             hub,
             workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),

@@ -3,4 +3,5 @@
 pub mod audience;
 pub mod cancel;
 pub mod messages;
+mod reading;
 pub mod watch;

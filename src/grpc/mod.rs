@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod bounds;
+mod cancelling;
 mod collect;
 pub mod convert;
 pub mod deadline;

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::Workspaces,
-    collect, convert, deadline,
+    cancelling, collect, convert, deadline,
     head::Head,
     ingest,
     rescue::{StreamFault, receive},
@@ -168,9 +168,11 @@ impl CampaignsService for Service {
 
     async fn cancel_messages(
         &self,
-        _: Request<pb::CancelMessagesRequest>,
+        request: Request<pb::CancelMessagesRequest>,
     ) -> Result<Response<Self::CancelMessagesStream>, Status> {
-        Err(status::unimplemented("CancelMessages"))
+        let ctx = self.context(&request)?;
+        let asked = convert::parse::cancel_messages(request.into_inner()).map_err(refuse)?;
+        Ok(Response::new(Box::pin(cancelling::answers(self.cancel.cancel_many(ctx, asked)))))
     }
 
     type WatchMessagesStream = Answers<pb::WatchMessagesResponse>;

@@ -7,6 +7,7 @@ mod add_faults;
 mod bad_input;
 mod binary;
 mod cancel;
+mod cancel_many;
 mod edge;
 mod errors;
 mod get_ingestion;

@@ -1,7 +1,10 @@
 //! Requests about messages.
 
-use super::fields::{campaign_id, duration, message_id, not_negative, statuses};
+use std::collections::HashSet;
+
+use super::fields::{campaign_id, duration, invalid, message_id, not_negative, statuses};
 use crate::{
+    campaigns::cancel::{Many, Which},
     error::{Error, Violation},
     model::{CampaignId, MessageId, StatusSet},
     pb,
@@ -9,6 +12,12 @@ use crate::{
 
 const DEFAULT_PAGE_SIZE: u32 = 50;
 const MAX_PAGE_SIZE: u32 = 1_000;
+
+/// The most messages that one call names to be cancelled.
+const MAX_CANCELS: usize = 10_000;
+
+/// The most ids whose faults are told: a list of a million of them is one mistake.
+const MAX_TOLD_IDS: usize = 100;
 
 /// The contract's `ListMessagesRequest`, checked but for its token, which only its key can open.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +43,48 @@ pub fn get_message(request: pb::GetMessageRequest) -> Result<(CampaignId, Messag
 /// A `CancelMessage`.
 pub fn cancel_message(request: pb::CancelMessageRequest) -> Result<(CampaignId, MessageId), Error> {
     ids(request.campaign_id, request.message_id, Vec::new())
+}
+
+/// A `CancelMessages`. A repeated id counts once.
+pub fn cancel_messages(request: pb::CancelMessagesRequest) -> Result<Many, Error> {
+    let mut wrong = Vec::new();
+    let campaign = campaign_id(request.campaign_id, &mut wrong);
+    let named = request.message_ids.len();
+    if named > MAX_CANCELS {
+        wrong.push(invalid("message_ids", "must be at most 10,000: name the others in further calls"));
+    }
+    let which = match (named, request.all_queued) {
+        (0, true) => Which::AllQueued,
+        (0, false) => {
+            let text = "name message_ids, or set all_queued: one of the two is required";
+            wrong.extend(["message_ids", "all_queued"].map(|field| invalid(field, text)));
+            Which::AllQueued
+        }
+        (_, true) => {
+            let text = "message_ids and all_queued exclude each other";
+            wrong.extend(["message_ids", "all_queued"].map(|field| invalid(field, text)));
+            Which::AllQueued
+        }
+        (_, false) => Which::Named(distinct(request.message_ids, &mut wrong)),
+    };
+    match campaign {
+        Some(campaign) if wrong.is_empty() => {
+            Ok(Many { campaign, which, validate_only: request.validate_only })
+        }
+        _ => Err(Error::invalid(wrong)),
+    }
+}
+
+/// The ids as they stand, each where it stands first.
+fn distinct(ids: Vec<String>, wrong: &mut Vec<Violation>) -> Vec<MessageId> {
+    let (mut known, most_wrong) = (HashSet::new(), wrong.len() + MAX_TOLD_IDS);
+    let mut read = |(at, id)| {
+        if wrong.len() >= most_wrong {
+            return None;
+        }
+        message_id(&format!("message_ids[{at}]"), id, wrong).filter(|id| known.insert(id.clone()))
+    };
+    ids.into_iter().take(MAX_CANCELS).enumerate().filter_map(&mut read).collect()
 }
 
 /// A `ListMessages`.

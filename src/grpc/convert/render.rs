@@ -7,7 +7,10 @@ use pb::watch_messages_response::Event;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use crate::{
-    campaigns::messages::Listing,
+    campaigns::{
+        cancel::{self, Told},
+        messages::Listing,
+    },
     error::{Error, Fact},
     grpc::{
         bounds::{MAX_MESSAGE_BYTES, MAX_PART_BYTES, MAX_PARTS, cut, cut_owned, fitting},
@@ -168,6 +171,27 @@ pub fn listing(campaign: &CampaignId, listing: Listing, next_page_token: String)
         next_page_token,
         observe_time: Some(timestamp(listing.observe_time)),
         total_size: listing.total.and_then(|total| i64::try_from(total).ok()),
+    }
+}
+
+/// What became of one of many messages.
+pub fn cancel_result(told: Told) -> pb::CancelResult {
+    pb::CancelResult {
+        message_id: told.id.as_str().to_owned(),
+        status: status(told.status).into(),
+        failure: told.failure.as_ref().map(failure),
+    }
+}
+
+/// What became of how many messages.
+pub fn cancel_summary(summary: cancel::Summary) -> pb::CancelSummary {
+    pb::CancelSummary {
+        cancelled: count(summary.cancelled),
+        already_cancelled: count(summary.already_cancelled),
+        not_cancellable: count(summary.not_cancellable),
+        not_found: count(summary.not_found),
+        failed: count(summary.failed),
+        unknown: count(summary.unknown),
     }
 }
 

@@ -2,14 +2,16 @@
 //! proof. So anything but proof is followed by a look, and the look decides.
 
 use std::{
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::watch::Hub;
 use crate::{
+    campaigns::watch::Hub,
     context::Context,
     error::{Applied, Error, Reason},
     model::{CampaignId, Message, MessageId, Status},
@@ -37,15 +39,22 @@ pub struct Cancelled {
 /// Cancels messages. Cheap to clone.
 #[derive(Clone)]
 pub struct Cancel {
-    client: upstream::Client,
+    pub(super) client: upstream::Client,
     hub: Hub,
     tracker: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl Cancel {
-    /// `tracker` holds what must end before the process does.
-    pub fn new(client: upstream::Client, hub: Hub, tracker: TaskTracker) -> Self {
-        Self { client, hub, tracker }
+    /// `tracker` holds what must end before the process does; once `stopping` is cancelled nothing further
+    /// begins.
+    pub fn new(
+        client: upstream::Client,
+        hub: Hub,
+        tracker: TaskTracker,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { client, hub, tracker, stopping }
     }
 
     /// Cancels one message, or says what it is now.
@@ -60,7 +69,7 @@ impl Cancel {
         id: MessageId,
     ) -> Result<Cancelled, Error> {
         let progress = Arc::new(Progress::default());
-        let deadline = ctx.deadline;
+        let end = self.end(ctx.deadline);
         let attempt = Attempt {
             client: self.client.clone(),
             hub: self.hub.clone(),
@@ -73,17 +82,47 @@ impl Cancel {
         let _ends_with_caller = EndOnDrop(Arc::clone(&progress));
         // A task of its own: a caller who hangs up does not cut the request in half.
         let running = self.tracker.spawn(attempt.run());
-        let ended = match deadline {
-            Some(at) => tokio::time::timeout_at(at, running).await,
-            None => Ok(running.await),
+        let ended = tokio::select! {
+            biased;
+            ended = running => Ok(ended),
+            why = end.reached() => Err(why),
         };
         match ended {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(unknown("the cancellation broke off")),
             Err(_) if progress.end() => {
-                Err(unknown("the deadline passed while the cancellation was on its way"))
+                Err(unknown("the call's time was over while the cancellation was on its way"))
             }
-            Err(_) => Err(too_late()),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// What ends a call with this deadline before its work is done.
+    pub(super) fn end(&self, deadline: Option<Instant>) -> End {
+        End { deadline, stopping: self.stopping.clone() }
+    }
+}
+
+/// What ends a call before its work is done: its deadline, or the server's end.
+#[derive(Clone)]
+pub(super) struct End {
+    deadline: Option<Instant>,
+    stopping: CancellationToken,
+}
+
+impl End {
+    /// Waits for it. Whatever was not begun by then was not done.
+    pub(super) async fn reached(self) -> Error {
+        let deadline = async {
+            match self.deadline {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = deadline => too_late(),
+            () = self.stopping.cancelled() => draining(),
         }
     }
 }
@@ -221,7 +260,7 @@ fn concerns_message(error: &Error) -> bool {
     )
 }
 
-fn not_cancellable(seen: &Message) -> Error {
+pub(super) fn not_cancellable(seen: &Message) -> Error {
     let word: String = seen.upstream_status.chars().filter(|c| !c.is_control()).take(64).collect();
     let error = Error::new(
         Reason::MessageNotCancellable,
@@ -233,6 +272,11 @@ fn not_cancellable(seen: &Message) -> Error {
 
 fn too_late() -> Error {
     Error::new(Reason::DeadlineExceeded, "the deadline passed; nothing was cancelled")
+}
+
+fn draining() -> Error {
+    Error::new(Reason::ServerDraining, "the server is going away; nothing was cancelled")
+        .retry_after(Duration::from_secs(1))
 }
 
 fn unknown(message: &'static str) -> Error {

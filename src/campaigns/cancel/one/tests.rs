@@ -3,8 +3,6 @@
 use std::{collections::VecDeque, convert::Infallible};
 
 use http::{Method, StatusCode};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 use super::*;
@@ -57,7 +55,7 @@ impl Rig {
             tracker.clone(),
             CancellationToken::new(),
         );
-        Self { cancel: Cancel::new(client, hub, tracker), calls }
+        Self { cancel: Cancel::new(client, hub, tracker, CancellationToken::new()), calls }
     }
 
     async fn run(&self, deadline: Option<Duration>) -> Result<Cancelled, Error> {
