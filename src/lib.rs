@@ -14,6 +14,9 @@
 //! own, so a caller who hangs up cannot cut a batch in half; AddAudience collects in front of the same task
 //! that streams for IngestAudience.
 //!
+//! A read is answered from the `cache` where that is young enough for its caller; else it flies once for all who
+//! ask meanwhile. What this server writes is told to the cache and the watches, so that its next answers show it.
+//!
 //! Watching is polling, shared: one poller a workspace and campaign publishes into a log, and every watcher is
 //! a cursor into it.
 //!

@@ -21,9 +21,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     campaigns::{
         audience::{self, Audience},
+        cache::Cache,
         cancel::Cancel,
+        counting::Counting,
         messages::Messages,
         watch::Hub,
+        writes::Writes,
     },
     clock::Clock,
     config::Config,
@@ -93,12 +96,15 @@ impl Server {
     ) -> Self {
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
-        let hub = Hub::new(client.clone(), config.watch, clock, tracker.clone(), draining.clone());
+        let cache = Cache::new(config.cache);
+        let hub =
+            Hub::new(client.clone(), cache.clone(), config.watch, clock, tracker.clone(), draining.clone());
+        let writes = Writes::new(cache.clone(), hub.clone());
         let audience = Audience::new(audience::Parts {
             client: client.clone(),
             ledger,
             fingerprinter: Fingerprinter::new(&secret.derive(Purpose::Fingerprints)),
-            hub: hub.clone(),
+            writes: writes.clone(),
             limits: config.audience,
             clock,
             tracker: tracker.clone(),
@@ -106,8 +112,9 @@ impl Server {
         });
         let service = Service {
             audience,
-            messages: Messages::new(client.clone()),
-            cancel: Cancel::new(client, hub.clone(), tracker.clone(), stopping.clone()),
+            messages: Messages::new(client.clone(), cache.clone()),
+            counting: Counting::new(client.clone(), cache.clone(), hub.clone()),
+            cancel: Cancel::new(client, cache, writes, tracker.clone(), stopping.clone()),
             hub,
             workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),

@@ -48,6 +48,30 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
     pub workspace_keys_file: Option<PathBuf>,
 
+    /// How old an answer about a message that may still change can be, and a page or a count, unless the
+    /// call's max_staleness says otherwise; 0s to 1h, and 0s asks the upstream each time
+    #[arg(long, env = "BLUBASH_CACHE_MOVING_FOR", value_name = "DURATION", default_value = "2s",
+          value_parser = humantime::parse_duration)]
+    pub cache_moving_for: Duration,
+
+    /// The same for a message that is SENT, FAILED or CANCELLED; nothing is kept for longer than the longer
+    /// of the two. 0s to 30d
+    #[arg(long, env = "BLUBASH_CACHE_TERMINAL_FOR", value_name = "DURATION", default_value = "1h",
+          value_parser = humantime::parse_duration)]
+    pub cache_terminal_for: Duration,
+
+    /// Longest time that a message which the upstream does not know is answered for without asking again,
+    /// whatever max_staleness says; 0s to 1m
+    #[arg(long, env = "BLUBASH_CACHE_MISSING_FOR", value_name = "DURATION", default_value = "1s",
+          value_parser = humantime::parse_duration)]
+    pub cache_missing_for: Duration,
+
+    /// Most bytes, about, of what was read that are kept, of all workspaces together; what is asked for
+    /// least goes first. 0B to 1TiB, and 0B keeps nothing
+    #[arg(long, env = "BLUBASH_CACHE_MAX_BYTES", value_name = "SIZE", default_value = "64MiB",
+          value_parser = size)]
+    pub cache_max_bytes: ByteSize,
+
     /// Fastest pace at which a watched campaign is polled, however many watch it; 100ms to 10m
     #[arg(long, env = "BLUBASH_POLL_INTERVAL", value_name = "DURATION", default_value = "2s",
           value_parser = humantime::parse_duration)]

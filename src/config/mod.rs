@@ -13,7 +13,7 @@ pub use self::{
     place::{LedgerPlace, Place, PlaceFlags},
 };
 use crate::{
-    campaigns::{audience, watch::WatchConfig},
+    campaigns::{audience, cache, watch::WatchConfig},
     ledger,
     model::ApiKey,
     upstream,
@@ -53,6 +53,8 @@ pub struct Config {
     pub workspace_keys: Vec<Vec<ApiKey>>,
     /// How an ingestion is sent.
     pub audience: audience::Limits,
+    /// What is kept of reads, and for how long.
+    pub cache: cache::Limits,
     /// How campaigns are watched.
     pub watch: WatchConfig,
     /// How long calls in flight may take to end.
@@ -75,6 +77,9 @@ impl Flags {
         // The bounds in words as people write them: humantime would say "2months 29days".
         for (flag, value, bounds, words) in [
             ("--poll-interval", self.poll_interval, pace, "100ms and 10m"),
+            ("--cache-moving-for", self.cache_moving_for, hour.clone(), "0s and 1h"),
+            ("--cache-terminal-for", self.cache_terminal_for, Duration::ZERO..=30 * day, "0s and 30d"),
+            ("--cache-missing-for", self.cache_missing_for, Duration::ZERO..=minute, "0s and 1m"),
             ("--resume-window", self.resume_window, Duration::ZERO..=day, "0s and 24h"),
             ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
             ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
@@ -99,6 +104,8 @@ impl Flags {
             ByteSize::b(0),
             ByteSize::tib(1),
         );
+        let cache_max_bytes =
+            bytes("--cache-max-bytes", self.cache_max_bytes, ByteSize::b(0), ByteSize::tib(1));
         let place = self.place.place(self.sandbox);
         let in_file = place.as_ref().is_ok_and(|place| place.ledger != LedgerPlace::Memory);
         let max_bytes =
@@ -146,6 +153,12 @@ impl Flags {
                             unresolved: self.doubt_limit,
                         },
                         proven_keys: self.upstream_idempotency == Idempotency::Proven,
+                    },
+                    cache: cache::Limits {
+                        moving_for: self.cache_moving_for,
+                        terminal_for: self.cache_terminal_for,
+                        missing_for: self.cache_missing_for,
+                        max_bytes: cache_max_bytes as u64,
                     },
                     watch: WatchConfig {
                         poll_interval: self.poll_interval,
@@ -195,6 +208,10 @@ mod tests {
             "--doubt-limit=40",
             "--resume-window=3m",
             "--watch-history-max-bytes=5MiB",
+            "--cache-moving-for=3s",
+            "--cache-terminal-for=2m",
+            "--cache-missing-for=500ms",
+            "--cache-max-bytes=7MiB",
         ])
         .unwrap();
         assert_eq!(config.audience.batch_max_age, Duration::from_secs(2));
@@ -202,6 +219,10 @@ mod tests {
         assert_eq!((in_a_row, unresolved), (3, 40));
         assert_eq!(config.watch.resume_window, Duration::from_secs(180));
         assert_eq!(config.watch.history_max_bytes, 5 << 20);
+        assert_eq!(config.cache.moving_for, Duration::from_secs(3));
+        assert_eq!(config.cache.terminal_for, Duration::from_secs(120));
+        assert_eq!(config.cache.missing_for, Duration::from_millis(500));
+        assert_eq!(config.cache.max_bytes, 7 << 20);
         let upstream = config.upstream;
         assert_eq!(upstream.rate, NonZeroU32::new(7));
         assert_eq!((upstream.concurrency, upstream.bulk_concurrency), (9, 8));
@@ -219,6 +240,9 @@ mod tests {
         let (told, own) = (config.watch, WatchConfig::default());
         assert_eq!(told.resume_window, own.resume_window);
         assert_eq!(told.history_max_bytes, own.history_max_bytes);
+        let (told, own) = (config.cache, cache::Limits::default());
+        assert_eq!((told.moving_for, told.terminal_for), (own.moving_for, own.terminal_for));
+        assert_eq!((told.missing_for, told.max_bytes), (own.missing_for, own.max_bytes));
         assert_eq!(config.ledger.max_bytes, 256 << 20);
         assert_eq!(check(&["--ledger=file:x"]).unwrap().ledger.max_bytes as u64, 8 << 30);
         assert_eq!(check(&["--ledger=file:x", "--ledger-max-bytes=1GiB"]).unwrap().ledger.max_bytes, 1 << 30);
@@ -236,6 +260,10 @@ mod tests {
             "--ledger-max-bytes=1kB",
             "--resume-window=25h",
             "--watch-history-max-bytes=2TiB",
+            "--cache-moving-for=61m",
+            "--cache-terminal-for=31d",
+            "--cache-missing-for=61s",
+            "--cache-max-bytes=2TiB",
             "--ledger-retention=91d",
             "--workspace-keys-file=/not/there",
         ] {

@@ -15,7 +15,7 @@ use super::{
     tokens::{PageTokens, ResumeTokens},
 };
 use crate::{
-    campaigns::{audience::Audience, cancel::Cancel, messages::Messages, watch::Hub},
+    campaigns::{audience::Audience, cancel::Cancel, counting::Counting, messages::Messages, watch::Hub},
     context::Context,
     error::Error,
     ledger::Scope,
@@ -29,6 +29,8 @@ pub struct Service {
     pub audience: Audience,
     /// Reads messages.
     pub messages: Messages,
+    /// Counts messages.
+    pub counting: Counting,
     /// Cancels messages.
     pub cancel: Cancel,
     /// Watches campaigns.
@@ -119,10 +121,11 @@ impl CampaignsService for Service {
         request: Request<pb::GetMessageRequest>,
     ) -> Result<Response<pb::GetMessageResponse>, Status> {
         let ctx = self.context(&request)?;
-        let (campaign, id) = convert::parse::get_message(request.into_inner()).map_err(refuse)?;
-        let seen = self.messages.get(&ctx, &campaign, &id).await.map_err(refuse)?;
+        let asked = convert::parse::get_message(request.into_inner()).map_err(refuse)?;
+        let seen = self.messages.get(&ctx, &asked.campaign, &asked.id, asked.max_staleness).await;
+        let seen = seen.map_err(refuse)?;
         Ok(Response::new(pb::GetMessageResponse {
-            message: Some(convert::render::message(&campaign, seen.value)),
+            message: Some(convert::render::message(&asked.campaign, Arc::unwrap_or_clone(seen.value))),
             observe_time: Some(convert::render::timestamp(seen.began)),
         }))
     }
@@ -138,17 +141,22 @@ impl CampaignsService for Service {
             "" => None,
             token => Some(self.pages.open(token, &workspace, campaign, statuses).map_err(refuse)?),
         };
-        let listing = self.messages.list(&ctx, campaign, asked.page_size, from, statuses).await;
-        let mut listing = listing.map_err(refuse)?;
+        let listing =
+            self.messages.list(&ctx, campaign, asked.page_size, from, statuses, asked.max_staleness);
+        let mut listing = listing.await.map_err(refuse)?;
         let next = listing.next.take().map(|next| self.pages.seal(&next, &workspace, campaign, statuses));
         Ok(Response::new(convert::render::listing(campaign, listing, next.unwrap_or_default())))
     }
 
     async fn count_messages(
         &self,
-        _: Request<pb::CountMessagesRequest>,
+        request: Request<pb::CountMessagesRequest>,
     ) -> Result<Response<pb::CountMessagesResponse>, Status> {
-        Err(status::unimplemented("CountMessages"))
+        let ctx = self.context(&request)?;
+        let (campaign, max_staleness) =
+            convert::parse::count_messages(request.into_inner()).map_err(refuse)?;
+        let counts = self.counting.count(&ctx, &campaign, max_staleness).await.map_err(refuse)?;
+        Ok(Response::new(convert::render::counts(counts)))
     }
 
     async fn cancel_message(

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::{error::Reason, pb};
 
-pub use details::{DOMAIN, retry_delay, status, told_reason, unimplemented};
+pub use details::{DOMAIN, retry_delay, status, told_reason};
 
 /// May a caller repeat a call that met a reason, and how?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

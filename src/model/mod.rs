@@ -2,6 +2,7 @@
 //! them) and what the core speaks; the contract's types end at the edge.
 
 mod audience;
+mod counts;
 mod id;
 mod ingestion;
 mod message;
@@ -13,6 +14,7 @@ mod watch;
 mod workspace;
 
 pub use audience::{AddedItem, Item, JsonObject, Recipient};
+pub use counts::Counts;
 pub use id::{CampaignId, IdFault, MAX_ID_BYTES, MessageId, RequestId};
 pub use ingestion::{
     Disposition, Ingested, IngestionOptions, IngestionState, ItemResult, ResultView, Summary,

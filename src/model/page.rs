@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Message;
 
 /// Which part of a list to ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slice {
     /// Entries to skip.
     pub offset: u64,
@@ -29,4 +29,11 @@ pub struct Observed<T> {
     pub value: T,
     /// When the request that saw it began: the value is at least as new as this.
     pub began: DateTime<Utc>,
+}
+
+impl<T> Observed<T> {
+    /// The same moment, with what `change` makes of the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Observed<U> {
+        Observed { value: change(self.value), began: self.began }
+    }
 }

@@ -51,8 +51,13 @@ impl App {
 
     /// In front of another upstream than the sandbox.
     pub(crate) async fn in_front_of(rest: Bench, url: &str, flags: &[&str]) -> Self {
-        let arguments =
-            ["serve", "--ledger=memory:", "--poll-interval=100ms", "--drain-timeout=2s"].iter().chain(flags);
+        let defaults = ["--ledger=memory:", "--poll-interval=100ms", "--drain-timeout=2s"];
+        let is_unsaid = |default: &&str| {
+            let name = default.split('=').next().unwrap_or_default();
+            !flags.iter().any(|flag| flag.starts_with(name))
+        };
+        let arguments = ["serve"].into_iter().chain(defaults.into_iter().filter(is_unsaid));
+        let arguments = arguments.chain(flags.iter().copied());
         let config = Arguments::parse_from(arguments).flags.check(url).unwrap();
         let listener = server::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

@@ -6,6 +6,7 @@ mod add;
 mod add_faults;
 mod bad_input;
 mod binary;
+mod cache;
 mod cancel;
 mod cancel_many;
 mod edge;

@@ -18,7 +18,7 @@ use super::{
     plan::Planned,
 };
 use crate::{
-    campaigns::watch::Hub,
+    campaigns::writes::Writes,
     clock::Clock,
     context::Context,
     error::{Error, Reason},
@@ -45,7 +45,7 @@ pub(super) struct Desk {
     pub(super) ingestion: Arc<Ingestion>,
     pub(super) breaker: DoubtBreaker,
     pub(super) client: upstream::Client,
-    pub(super) hub: Hub,
+    pub(super) writes: Writes,
     pub(super) clock: Clock,
     pub(super) proven_keys: bool,
     /// Says that the drain's time is over.
@@ -143,8 +143,10 @@ impl Desk {
         if self.proven_keys && is_unanswered(&outcome) {
             outcome = self.repeat(&framed, outcome, &mut claim, 1, claimed_at).await;
         }
-        if !is_unapplied(&outcome) {
-            self.hub.wrote(self.ctx.workspace.id, &self.campaign);
+        match &outcome {
+            Outcome::Refused(error) => self.writes.failed(self.ctx.workspace.id, error),
+            outcome if is_unapplied(outcome) => {}
+            _ => self.writes.added(self.ctx.workspace.id, &self.campaign),
         }
         (outcome, Some(claim))
     }
@@ -215,7 +217,7 @@ impl Desk {
         let outcome = self.repeat(&batch, doubt, &mut claim, attempts.max(1), claimed_at).await;
         let recorded = match &outcome {
             Outcome::Added(_) | Outcome::Rejected(_) => {
-                self.hub.wrote(self.ctx.workspace.id, &self.campaign);
+                self.writes.added(self.ctx.workspace.id, &self.campaign);
                 record(claim, &outcome, batch.item_count()).await
             }
             Outcome::NotApplied(_)

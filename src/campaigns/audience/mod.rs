@@ -27,7 +27,7 @@ use self::{
     source::Source,
 };
 pub use self::{doubt::DoubtLimits, source::Feeder};
-use super::watch::Hub;
+use super::writes::Writes;
 use crate::{
     clock::Clock,
     context::Context,
@@ -81,8 +81,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// By what items are known again.
     pub fingerprinter: Fingerprinter,
-    /// Who is told that a campaign has changed.
-    pub hub: Hub,
+    /// Tells who has to know that a campaign has changed.
+    pub writes: Writes,
     /// How an ingestion is sent.
     pub limits: Limits,
     /// How late it is.
@@ -223,7 +223,7 @@ impl Audience {
                 ingestion,
                 breaker,
                 client: parts.client.clone(),
-                hub: parts.hub.clone(),
+                writes: parts.writes.clone(),
                 clock: parts.clock,
                 proven_keys: parts.limits.proven_keys,
                 stopping: parts.stopping.clone(),

@@ -17,7 +17,10 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    campaigns::watch::WatchConfig,
+    campaigns::{
+        cache::{self, Cache},
+        watch::{Hub, WatchConfig},
+    },
     clock::Clock,
     ledger,
     model::{ApiKey, Disposition, Personal, Recipient, Schedule, Workspace, WorkspaceId},
@@ -139,14 +142,15 @@ impl Rig {
         let client = Client::with_transport(transport, &upstream, clock);
         let (tracker, stopping) = (TaskTracker::new(), CancellationToken::new());
         let config = WatchConfig::default();
-        let hub = Hub::new(client.clone(), config, clock, tracker.clone(), stopping.clone());
+        let cache = Cache::new(cache::Limits::default());
+        let hub = Hub::new(client.clone(), cache.clone(), config, clock, tracker.clone(), stopping.clone());
         let ledger = Ledger::in_memory(ledger::Config::default(), clock);
         let prints = Fingerprinter::new(&[1; 32]);
         let audience = Audience::new(Parts {
             client,
             ledger,
             fingerprinter: prints,
-            hub,
+            writes: Writes::new(cache, hub),
             limits,
             clock,
             tracker: tracker.clone(),

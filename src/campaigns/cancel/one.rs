@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    campaigns::watch::Hub,
+    campaigns::{cache::Cache, writes::Writes},
     context::Context,
     error::{Applied, Error, Reason},
-    model::{CampaignId, Message, MessageId, Status},
+    model::{CampaignId, Message, MessageId, Observed, Status},
     upstream::{self, CancelAnswer},
 };
 
@@ -40,7 +40,8 @@ pub struct Cancelled {
 #[derive(Clone)]
 pub struct Cancel {
     pub(super) client: upstream::Client,
-    hub: Hub,
+    cache: Cache,
+    writes: Writes,
     tracker: TaskTracker,
     stopping: CancellationToken,
 }
@@ -50,11 +51,12 @@ impl Cancel {
     /// begins.
     pub fn new(
         client: upstream::Client,
-        hub: Hub,
+        cache: Cache,
+        writes: Writes,
         tracker: TaskTracker,
         stopping: CancellationToken,
     ) -> Self {
-        Self { client, hub, tracker, stopping }
+        Self { client, cache, writes, tracker, stopping }
     }
 
     /// Cancels one message, or says what it is now.
@@ -72,7 +74,8 @@ impl Cancel {
         let end = self.end(ctx.deadline);
         let attempt = Attempt {
             client: self.client.clone(),
-            hub: self.hub.clone(),
+            cache: self.cache.clone(),
+            writes: self.writes.clone(),
             ctx,
             campaign,
             id,
@@ -175,7 +178,8 @@ impl Drop for EndOnDrop {
 
 struct Attempt {
     client: upstream::Client,
-    hub: Hub,
+    cache: Cache,
+    writes: Writes,
     ctx: Context,
     campaign: CampaignId,
     id: MessageId,
@@ -194,7 +198,7 @@ impl Attempt {
             let sent = self.client.cancel_message(&self.ctx, &self.campaign, &self.id).await;
             let applied = sent.as_ref().err().map_or(Applied::Maybe, Error::applied);
             if applied == Applied::Maybe {
-                self.hub.wrote(self.ctx.workspace.id, &self.campaign);
+                self.writes.cancelled(self.ctx.workspace.id, &self.campaign, &self.id);
                 earlier = true;
             }
             self.progress.learned(earlier);
@@ -203,11 +207,14 @@ impl Attempt {
                 Ok(CancelAnswer::Unproven) => refusal = None,
                 Err(error) if error.applied() == Applied::Maybe => refusal = None,
                 // What the upstream refuses for its own sake says nothing of the message.
-                Err(error) if !concerns_message(&error) => return Err(self.told(error, earlier)),
+                Err(error) if !concerns_message(&error) => {
+                    self.writes.failed(self.ctx.workspace.id, &error);
+                    return Err(self.told(error, earlier));
+                }
                 Err(error) => refusal = Some(error),
             }
-            let seen = match self.client.get_message(&self.ctx, &self.campaign, &self.id).await {
-                Ok(seen) => seen.value,
+            let seen = match self.look().await {
+                Ok(seen) => seen,
                 Err(error) if error.reason() == Reason::MessageNotFound => return Err(error),
                 Err(error) if error.reason() == Reason::CampaignNotFound => return Err(error),
                 Err(error) => return Err(self.told(error, earlier)),
@@ -216,7 +223,7 @@ impl Attempt {
                 Status::Cancelled => {
                     // Refused and yet cancelled: somebody else had done it.
                     let already = refusal.is_some() && !earlier;
-                    return Ok(Cancelled { message: seen, already });
+                    return Ok(Cancelled { message: Arc::unwrap_or_clone(seen), already });
                 }
                 Status::Queued if attempt < MAX_ATTEMPTS => {
                     tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
@@ -234,6 +241,15 @@ impl Attempt {
                 Err(unknown("the upstream does not say that the message was cancelled, nor that it was not"))
             }
         }
+    }
+
+    /// The message as it is now; others may be served it, too.
+    async fn look(&self) -> Result<Arc<Message>, Error> {
+        let start = self.cache.start();
+        let Observed { value, began } = self.client.get_message(&self.ctx, &self.campaign, &self.id).await?;
+        let seen = Arc::new(value);
+        self.cache.saw(self.ctx.workspace.id, &self.campaign, start, began, [Arc::clone(&seen)]);
+        Ok(seen)
     }
 
     /// An error that ends the call: true as it is only if nothing can have been cancelled.

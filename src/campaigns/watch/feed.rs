@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    model::{Message, MessageId, WatchOptions},
+    model::{Counts, Message, MessageId, Observed, WatchOptions},
 };
 
 /// The present state of the watched messages, as it is told: shared by all who are being told. In order of
@@ -105,7 +105,7 @@ impl Feed {
     /// ids of those that took a step back, which must be confirmed before it is believed.
     pub(super) fn observe(
         &self,
-        messages: Vec<Message>,
+        messages: Vec<Arc<Message>>,
         began: DateTime<Utc>,
         confirmed: bool,
     ) -> Vec<MessageId> {
@@ -200,6 +200,15 @@ impl Feed {
     pub(super) fn health(&self) -> Health {
         let state = self.read();
         Health { last_poll: state.swept.map(|swept| swept.began), failure: state.failure.clone() }
+    }
+
+    /// How many messages are in which status, as of the last sweep, while that is the present as far as this
+    /// server knows. One that was terminal when last seen counts as that, for ever.
+    pub(super) fn counts(&self) -> Option<Observed<Counts>> {
+        let state = self.read();
+        let swept = state.swept_since(state.writes).filter(|_| state.failure.is_none())?;
+        let statuses = state.latest.values().map(|latest| latest.seen.message.status);
+        Some(Observed { value: statuses.collect(), began: swept.began })
     }
 
     /// "Now", once a sweep has defined it that began after this server's first `writes` writes: the place
@@ -310,16 +319,16 @@ impl Feed {
 
 impl State {
     /// Takes one observation; gives its id back if it must be confirmed first.
-    fn take(&mut self, message: Message, began: DateTime<Utc>, confirmed: bool) -> Option<MessageId> {
+    fn take(&mut self, message: Arc<Message>, began: DateTime<Utc>, confirmed: bool) -> Option<MessageId> {
         let known = self.latest.get_mut(&message.id);
         let verdict = judge(known.as_ref().map(|known| &*known.seen.message), &message, confirmed);
         if verdict == Verdict::Same {
             return None;
         }
         if verdict == Verdict::StepBack {
-            return Some(message.id);
+            return Some(message.id.clone());
         }
-        let seen = Seen { weight: weight(&message), message: Arc::new(message) };
+        let seen = Seen { weight: weight(&message), message };
         self.snapshot.take();
         if let (Verdict::Refreshed, Some(known)) = (verdict, known) {
             self.log.refresh(known.sequence, seen.clone());

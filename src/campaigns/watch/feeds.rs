@@ -59,6 +59,12 @@ impl Feeds {
         self.slots.get(key).map(|slot| &*slot.feed)
     }
 
+    /// The feed, if it is polled.
+    pub(super) fn polled(&self, key: &Key) -> Option<&Feed> {
+        let slot = self.slots.get(key).filter(|slot| matches!(slot.polling, Polling::Goes(_)))?;
+        Some(&*slot.feed)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

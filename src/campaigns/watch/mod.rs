@@ -37,10 +37,11 @@ use self::{
     presence::Presence,
 };
 use crate::{
+    campaigns::cache::Cache,
     clock::Clock,
     context::Context,
     error::Error,
-    model::{CampaignId, WatchOptions, WatchPlace, WatchUpdate, WorkspaceId},
+    model::{CampaignId, Counts, Observed, WatchOptions, WatchPlace, WatchUpdate, WorkspaceId},
     upstream,
 };
 
@@ -104,6 +105,7 @@ type Key = (WorkspaceId, CampaignId);
 
 struct Shared {
     client: upstream::Client,
+    cache: Cache,
     config: WatchConfig,
     clock: Clock,
     tracker: TaskTracker,
@@ -112,16 +114,17 @@ struct Shared {
 }
 
 impl Hub {
-    /// A hub that polls through `client`, in tasks of `tracker`, until `draining` is cancelled.
+    /// A hub that polls through `client`, feeding `cache`, in tasks of `tracker`, until `draining` is cancelled.
     pub fn new(
         client: upstream::Client,
+        cache: Cache,
         config: WatchConfig,
         clock: Clock,
         tracker: TaskTracker,
         draining: CancellationToken,
     ) -> Self {
         let feeds = Mutex::default();
-        Self(Arc::new(Shared { client, config, clock, tracker, draining, feeds }))
+        Self(Arc::new(Shared { client, cache, config, clock, tracker, draining, feeds }))
     }
 
     /// Watches a campaign, from the place on where an earlier watch with the same ids and statuses stood,
@@ -150,6 +153,19 @@ impl Hub {
         }
     }
 
+    /// A campaign's messages by status, as its last poll saw them: where it is watched and polling goes well,
+    /// nothing was written since, and that poll is no older than `max_staleness`.
+    pub fn counts(
+        &self,
+        workspace: WorkspaceId,
+        campaign: &CampaignId,
+        max_staleness: Option<Duration>,
+    ) -> Option<Observed<Counts>> {
+        let counts = self.0.feeds().polled(&(workspace, campaign.clone()))?.counts()?;
+        let age = (self.0.clock.now() - counts.began).to_std().unwrap_or_default();
+        max_staleness.is_none_or(|allowed| age < allowed).then_some(counts)
+    }
+
     /// Joins the feed's watchers, as the first where nobody watches, or where the feed has ended.
     fn join(&self, ctx: &Context, campaign: CampaignId) -> Lease {
         let key = (ctx.workspace.id, campaign);
@@ -174,6 +190,7 @@ impl Hub {
     fn poll(&self, ctx: &Context, campaign: &CampaignId, feed: Arc<Feed>, stop: CancellationToken) {
         let poller = Poller {
             client: self.0.client.clone(),
+            cache: self.0.cache.clone(),
             ctx: ctx.without_deadline(),
             campaign: campaign.clone(),
             feed: Arc::clone(&feed),

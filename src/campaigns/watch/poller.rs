@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{cursor::draining, feed::Feed, sweep::Sweep};
 use crate::{
+    campaigns::cache::Cache,
     context::Context,
     error::{Error, Reason},
     model::{CampaignId, Message, MessageId},
@@ -27,6 +28,7 @@ const MAX_FAILED_GETS: usize = 3;
 /// Polls one campaign.
 pub(super) struct Poller {
     pub(super) client: upstream::Client,
+    pub(super) cache: Cache,
     pub(super) ctx: Context,
     pub(super) campaign: CampaignId,
     pub(super) feed: Arc<Feed>,
@@ -60,7 +62,10 @@ impl Poller {
             let mut not_before = (started + self.poll_interval).max(Instant::now() + self.poll_interval / 2);
             match outcome {
                 Ok(()) => failures = 0,
-                Err(refusal) if is_refusal(refusal.reason()) => return refusal,
+                Err(refusal) if is_refusal(refusal.reason()) => {
+                    self.cache.failed(self.ctx.workspace.id, &refusal);
+                    return refusal;
+                }
                 Err(failure) => {
                     failures += 1;
                     let wait = failure.retry_delay().unwrap_or_default();
@@ -94,10 +99,19 @@ impl Poller {
         let mut first_began = None;
         let mut in_question = Vec::new();
         let began = loop {
+            let start = self.cache.start();
             let page = self.client.list_messages(&self.ctx, &self.campaign, sweep.next()).await?;
             let began = *first_began.get_or_insert(page.began);
             let step = sweep.take(page.value)?;
-            in_question.extend(self.feed.observe(step.messages, began, false));
+            let messages: Vec<_> = step.messages.into_iter().map(Arc::new).collect();
+            self.cache.saw(
+                self.ctx.workspace.id,
+                &self.campaign,
+                start,
+                page.began,
+                messages.iter().cloned(),
+            );
+            in_question.extend(self.feed.observe(messages, began, false));
             if step.last {
                 break began;
             }
@@ -115,17 +129,20 @@ impl Poller {
     async fn ask(&self, ids: Vec<MessageId>, began: chrono::DateTime<chrono::Utc>) -> Result<(), Error> {
         let mut answers = stream::iter(ids)
             .map(|id| async move {
+                let start = self.cache.start();
                 let answer = self.client.get_message(&self.ctx, &self.campaign, &id).await;
-                (id, answer)
+                (id, start, answer)
             })
             .buffered(GETS_AT_ONCE);
         let mut failures = Vec::new();
-        while let Some((id, answer)) = answers.next().await {
+        while let Some((id, start, answer)) = answers.next().await {
             match answer {
                 Ok(message) => {
                     // The upstream may write the id in another case than its list does.
-                    let message = Message { id, ..message.value };
-                    self.feed.observe(vec![message], began, true);
+                    let seen = Arc::new(Message { id, ..message.value });
+                    let (workspace, seen_too) = (self.ctx.workspace.id, Arc::clone(&seen));
+                    self.cache.saw(workspace, &self.campaign, start, message.began, [seen_too]);
+                    self.feed.observe(vec![seen], began, true);
                 }
                 Err(error) if error.reason() == Reason::MessageNotFound => self.feed.gone(&id, began),
                 Err(error) if is_refusal(error.reason()) => return Err(error),

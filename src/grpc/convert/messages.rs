@@ -1,6 +1,6 @@
 //! Requests about messages.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::fields::{campaign_id, duration, invalid, message_id, not_negative, statuses};
 use crate::{
@@ -30,14 +30,27 @@ pub struct ListRequest {
     pub page_token: String,
     /// Which messages to keep.
     pub statuses: StatusSet,
+    /// How old the page may be; unset: the server's default.
+    pub max_staleness: Option<Duration>,
 }
 
-/// A `GetMessage`. (`max_staleness` is checked only: the cache comes later, and until then every answer is
-/// fresh.)
-pub fn get_message(request: pb::GetMessageRequest) -> Result<(CampaignId, MessageId), Error> {
+/// The contract's `GetMessageRequest`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GetRequest {
+    /// Whose message.
+    pub campaign: CampaignId,
+    /// Which.
+    pub id: MessageId,
+    /// How old the answer may be; unset: the server's default.
+    pub max_staleness: Option<Duration>,
+}
+
+/// A `GetMessage`.
+pub fn get_message(request: pb::GetMessageRequest) -> Result<GetRequest, Error> {
     let mut wrong = Vec::new();
-    duration("max_staleness", request.max_staleness, &mut wrong);
-    ids(request.campaign_id, request.message_id, wrong)
+    let max_staleness = duration("max_staleness", request.max_staleness, &mut wrong);
+    let (campaign, id) = ids(request.campaign_id, request.message_id, wrong)?;
+    Ok(GetRequest { campaign, id, max_staleness })
 }
 
 /// A `CancelMessage`.
@@ -87,16 +100,27 @@ fn distinct(ids: Vec<String>, wrong: &mut Vec<Violation>) -> Vec<MessageId> {
     ids.into_iter().take(MAX_CANCELS).enumerate().filter_map(&mut read).collect()
 }
 
+/// A `CountMessages`: of which campaign, and how old the answer may be.
+pub fn count_messages(request: pb::CountMessagesRequest) -> Result<(CampaignId, Option<Duration>), Error> {
+    let mut wrong = Vec::new();
+    let campaign = campaign_id(request.campaign_id, &mut wrong);
+    let max_staleness = duration("max_staleness", request.max_staleness, &mut wrong);
+    campaign
+        .filter(|_| wrong.is_empty())
+        .map(|campaign| (campaign, max_staleness))
+        .ok_or(Error::invalid(wrong))
+}
+
 /// A `ListMessages`.
 pub fn list_messages(request: pb::ListMessagesRequest) -> Result<ListRequest, Error> {
     let mut wrong = Vec::new();
     let campaign = campaign_id(request.campaign_id, &mut wrong);
     let page_size = page_size(request.page_size, &mut wrong);
     let statuses = statuses(&request.statuses, &mut wrong);
-    duration("max_staleness", request.max_staleness, &mut wrong);
+    let max_staleness = duration("max_staleness", request.max_staleness, &mut wrong);
     match (campaign, page_size) {
         (Some(campaign), Some(page_size)) if wrong.is_empty() => {
-            Ok(ListRequest { campaign, page_size, page_token: request.page_token, statuses })
+            Ok(ListRequest { campaign, page_size, page_token: request.page_token, statuses, max_staleness })
         }
         _ => Err(Error::invalid(wrong)),
     }

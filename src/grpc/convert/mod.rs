@@ -16,7 +16,9 @@ pub mod parse {
     pub use super::{
         audience::{get_ingestion, item, options},
         fields::{campaign_id, message_id},
-        messages::{ListRequest, cancel_message, cancel_messages, get_message, list_messages},
+        messages::{
+            ListRequest, cancel_message, cancel_messages, count_messages, get_message, list_messages,
+        },
         watch::watch,
     };
 }

@@ -18,8 +18,8 @@ use crate::{
     },
     ledger::IngestionPage,
     model::{
-        AddedItem, CampaignId, Disposition, Ingested, IngestionState, ItemResult, JsonObject, Message,
-        MessageChange, ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
+        AddedItem, CampaignId, Counts, Disposition, Ingested, IngestionState, ItemResult, JsonObject,
+        Message, MessageChange, Observed, ResolvedSchedule, Status, Summary, WatchEvent, WatchUpdate,
     },
     pb,
 };
@@ -171,6 +171,20 @@ pub fn listing(campaign: &CampaignId, listing: Listing, next_page_token: String)
         next_page_token,
         observe_time: Some(timestamp(listing.observe_time)),
         total_size: listing.total.and_then(|total| i64::try_from(total).ok()),
+    }
+}
+
+/// How many messages are in which status.
+pub fn counts(counts: Observed<Counts>) -> pb::CountMessagesResponse {
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    let by_status = counts
+        .value
+        .occurring()
+        .map(|(of, count)| pb::StatusCount { status: status(of).into(), count: number(count) });
+    pb::CountMessagesResponse {
+        counts: by_status.collect(),
+        total: number(counts.value.total()),
+        observe_time: Some(timestamp(counts.began)),
     }
 }
 

@@ -58,13 +58,6 @@ pub fn status(error: &Error) -> Status {
     Status::with_error_details_and_metadata(entry.code, message, details, metadata)
 }
 
-/// A method, or a part of one, that this version does not have. It carries no ErrorInfo, like the
-/// UNIMPLEMENTED that tonic itself gives for a method that no version has.
-pub fn unimplemented(what: &'static str) -> Status {
-    tracing::debug!(what, "not implemented");
-    Status::unimplemented(format!("{what} is not implemented by this version of the server"))
-}
-
 /// The reason to tell. UNAVAILABLE is a promise that nothing was changed upstream, and this is the last
 /// door: an error that cannot keep it is told as OUTCOME_UNKNOWN.
 pub fn told_reason(error: &Error) -> Reason {

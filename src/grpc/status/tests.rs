@@ -160,13 +160,6 @@ fn a_violation_keeps_its_path_and_reason() {
 }
 
 #[test]
-fn unimplemented_has_no_error_info() {
-    let status = unimplemented("WatchMessages");
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.details().is_empty());
-}
-
-#[test]
 fn a_message_that_quotes_the_upstream_reaches_the_caller_but_no_log() {
     let log = crate::grpc::tests::captured(|| {
         for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::Internal) {

@@ -7,7 +7,10 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    campaigns::watch::WatchConfig,
+    campaigns::{
+        cache::Limits,
+        watch::{Hub, WatchConfig},
+    },
     clock::Clock,
     model::{ApiKey, Workspace, WorkspaceId},
     upstream::{Broken, Call, Client, Config, Evidence, Unsent},
@@ -48,14 +51,25 @@ impl Rig {
         let clock = Clock::anchored("2026-03-11T09:00:00Z".parse().unwrap());
         let client = Client::with_transport(transport, &Config::new("http://127.0.0.1:1/c").unwrap(), clock);
         let tracker = TaskTracker::new();
+        let cache = Cache::new(Limits::default());
         let hub = Hub::new(
             client.clone(),
+            cache.clone(),
             WatchConfig::default(),
             clock,
             tracker.clone(),
             CancellationToken::new(),
         );
-        Self { cancel: Cancel::new(client, hub, tracker, CancellationToken::new()), calls }
+        Self {
+            cancel: Cancel::new(
+                client,
+                cache.clone(),
+                Writes::new(cache, hub),
+                tracker,
+                CancellationToken::new(),
+            ),
+            calls,
+        }
     }
 
     async fn run(&self, deadline: Option<Duration>) -> Result<Cancelled, Error> {

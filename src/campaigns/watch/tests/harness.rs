@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::super::{Hub, WatchConfig};
 use crate::{
+    campaigns::cache::{Cache, Limits},
     clock::Clock,
     context::Context,
     error::Error,
@@ -154,7 +155,8 @@ impl Rig {
         let world = Arc::new(Mutex::new(world));
         let client = client(Arc::clone(&world), clock);
         let (draining, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let hub = Hub::new(client, config, clock, tracker.clone(), draining.clone());
+        let cache = Cache::new(Limits::default());
+        let hub = Hub::new(client, cache, config, clock, tracker.clone(), draining.clone());
         Self { hub, draining, tracker, start, world }
     }
 
