@@ -79,10 +79,10 @@ impl Messages {
         campaign: &CampaignId,
         slice: Slice,
         max_staleness: Option<Duration>,
-    ) -> Result<Observed<Arc<Page>>, Error> {
+    ) -> Result<Observed<Page>, Error> {
         let fetch = || {
             let (client, ctx, campaign) = (self.client.clone(), ctx.without_deadline(), campaign.clone());
-            async move { client.list_messages(&ctx, &campaign, slice).await }
+            async move { client.list_messages_raw(&ctx, &campaign, slice).await }
         };
         self.cache.page(ctx, campaign, slice, max_staleness, fetch).await
     }
@@ -117,27 +117,27 @@ impl Messages {
                 ));
             }
         }
-        Ok(listing(&page, offset, page_size, statuses, began))
+        Ok(listing(page, offset, page_size, statuses, began))
     }
 }
 
 /// Takes from a page what fits one answer, and says where the next one begins.
 fn listing(
-    page: &Page,
+    page: Page,
     offset: u64,
     page_size: u32,
     statuses: StatusSet,
     observe_time: DateTime<Utc>,
 ) -> Listing {
     let received = page.entries.len();
-    let taken = fitting(page, page_size);
+    let taken = fitting(&page, page_size);
     let reached = offset + taken as u64;
     // A short page proves nothing (the upstream may cap `limit`); an empty one or a reached total does.
     let is_last = received == 0 || (taken == received && page.total.is_some_and(|total| reached >= total));
-    let next = (!is_last).then(|| Position { offset: reached, last: tail(page, taken) });
-    let kept = |message: &&Message| statuses.keeps(message.status);
+    let next = (!is_last).then(|| Position { offset: reached, last: tail(&page, taken) });
+    let kept = |message: &Message| statuses.keeps(message.status);
     Listing {
-        messages: page.entries.iter().take(taken).flatten().filter(kept).cloned().collect(),
+        messages: page.entries.into_iter().take(taken).flatten().filter(kept).collect(),
         next,
         observe_time,
         total: page.total,
@@ -215,7 +215,7 @@ mod tests {
                 if let Some(position) = from {
                     prop_assert!(!repeats(&page, page_size, position));
                 }
-                let listing = listing(&page, offset, page_size, statuses, DateTime::UNIX_EPOCH);
+                let listing = listing(page, offset, page_size, statuses, DateTime::UNIX_EPOCH);
                 prop_assert!(listing.messages.len() <= page_size as usize);
                 seen.extend(listing.messages);
                 pages += 1;
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn an_upstream_that_ignores_limit_and_offset_is_known_again_by_the_page_that_it_repeats() {
         let page = || Page { entries: (0..10).map(|n| Some(message(n))).collect(), total: Some(10) };
-        let next = listing(&page(), 0, 4, StatusSet::default(), DateTime::UNIX_EPOCH).next.unwrap();
+        let next = listing(page(), 0, 4, StatusSet::default(), DateTime::UNIX_EPOCH).next.unwrap();
         assert!(repeats(&page(), 4, next), "paging it would never end");
     }
 
@@ -242,7 +242,7 @@ mod tests {
             let entries = std::iter::once(Some(message(n))).chain(std::iter::repeat_n(None, REMEMBERED_IDS));
             Page { entries: entries.collect(), total: None }
         };
-        let next = listing(&page(0), 0, 50, StatusSet::default(), DateTime::UNIX_EPOCH).next.unwrap();
+        let next = listing(page(0), 0, 50, StatusSet::default(), DateTime::UNIX_EPOCH).next.unwrap();
         assert!(!repeats(&page(1), 50, next), "its message would be lost");
         assert!(repeats(&page(0), 50, next));
     }
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_page_that_ignores_the_limit_is_cut_to_what_was_asked_for() {
         let page = Page { entries: (0..10).map(|n| Some(message(n))).collect(), total: Some(10) };
-        let listing = listing(&page, 0, 4, StatusSet::default(), DateTime::UNIX_EPOCH);
+        let listing = listing(page, 0, 4, StatusSet::default(), DateTime::UNIX_EPOCH);
         assert_eq!(listing.messages.len(), 4);
         assert_eq!(listing.next.unwrap().offset, 4);
     }
@@ -259,7 +259,7 @@ mod tests {
     fn an_answer_stays_below_what_a_grpc_client_accepts() {
         let heavy = |n| Some(Message { failure_reason: Some("x".repeat(100_000)), ..message(n) });
         let page = Page { entries: (0..100).map(heavy).collect(), total: Some(100) };
-        let listing = listing(&page, 0, 1_000, StatusSet::default(), DateTime::UNIX_EPOCH);
+        let listing = listing(page, 0, 1_000, StatusSet::default(), DateTime::UNIX_EPOCH);
         assert!((10..30).contains(&listing.messages.len()), "{}", listing.messages.len());
         assert_eq!(listing.next.unwrap().offset, listing.messages.len() as u64);
     }

@@ -64,6 +64,32 @@ pub struct Client {
     clock: Clock,
 }
 
+/// A page as the upstream sent it: what is kept in this form costs no copy of each of its messages.
+#[derive(Clone, Debug)]
+pub struct RawPage(Bytes);
+
+#[cfg(test)]
+impl From<Bytes> for RawPage {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl RawPage {
+    /// What it says.
+    ///
+    /// # Errors
+    /// `UpstreamResponseInvalid` where it is no page. One that was read before never is.
+    pub fn read(&self) -> Result<Page, Error> {
+        wire::page(&self.0).map_err(|why| classify::invalid(&why))
+    }
+
+    /// How many bytes it has.
+    pub fn weight(&self) -> usize {
+        self.0.len()
+    }
+}
+
 struct Timeouts {
     read_attempt: Duration,
     write_attempt: Duration,
@@ -120,10 +146,21 @@ impl Client {
         campaign: &CampaignId,
         slice: Slice,
     ) -> Result<Observed<Page>, Error> {
+        Ok(self.list_messages_raw(ctx, campaign, slice).await?.map(|(page, _)| page))
+    }
+
+    /// The same, with the bytes that it was read from.
+    pub async fn list_messages_raw(
+        &self,
+        ctx: &Context,
+        campaign: &CampaignId,
+        slice: Slice,
+    ) -> Result<Observed<(Page, RawPage)>, Error> {
         let request = self.routes.list_messages(&ctx.workspace.key, campaign, slice)?;
         let read = self.read(ctx, request, Operation::ListMessages).await;
         let (body, began) = read.map_err(|error| named(error, campaign, None))?;
-        let page = wire::page(&body).map_err(|why| classify::invalid(&why))?;
+        let raw = RawPage(body);
+        let page = raw.read()?;
         let nameless = page.entries.iter().filter(|entry| entry.is_none()).count();
         if nameless > 0 {
             tracing::warn!(
@@ -132,7 +169,7 @@ impl Client {
                 "the upstream listed messages without an id"
             );
         }
-        Ok(Observed { value: page, began })
+        Ok(Observed { value: (page, raw), began })
     }
 
     /// Waits until one batch of this workspace may be sent: it is to be claimed only then. Imports wait in

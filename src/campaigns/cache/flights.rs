@@ -1,11 +1,13 @@
-//! Reads on their way upstream: one at a time for each name, however many wait for it. Each is a task of its
-//! own, so that a caller who leaves does not end it for the others. Whoever cannot use the one that is on its
-//! way, because it began too early, waits with all others like it for the next.
+//! Reads on their way upstream: one at a time for each name, however many wait for it. Who asks first carries
+//! it on; when that caller leaves, it becomes a task of its own, so that it does not end for the others. Whoever
+//! cannot use the one that is on its way, because it began too early, waits with all others like it for the next.
 
 use std::{
     collections::HashMap,
     hash::Hash,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
@@ -21,7 +23,45 @@ pub(super) type Landed = Result<Entry, Error>;
 pub(super) type Fetch = BoxFuture<'static, Result<Value, Error>>;
 
 /// Where somebody waits for a read to land.
-pub(super) type Gate = watch::Receiver<Option<Landed>>;
+type Gate = watch::Receiver<Option<Landed>>;
+
+/// What a caller gets who asks for a read.
+pub(super) enum Boarded {
+    /// It has landed meanwhile.
+    Landed(Value),
+    /// It is another's, and will land here.
+    Waits(Gate),
+    /// It is this caller's to carry on.
+    Flies(Flight),
+}
+
+/// A read that its caller carries on. Dropped before it has landed, it goes on by itself.
+pub(super) struct Flight(Option<BoxFuture<'static, Landed>>);
+
+impl Future for Flight {
+    type Output = Landed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Landed> {
+        let Some(flying) = &mut self.0 else { return Poll::Pending };
+        let landed = flying.as_mut().poll(cx);
+        if landed.is_ready() {
+            self.0 = None;
+        }
+        landed
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // One that is dropped by its own panic must not be polled again; one that is dropped with its runtime
+        // has nobody left to land for.
+        if let (Some(flying), false, Ok(runtime)) =
+            (self.0.take(), std::thread::panicking(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(flying);
+        }
+    }
+}
 
 /// All reads on their way.
 pub(super) struct Flights<K>(Arc<Mutex<HashMap<K, Slot>>>);
@@ -49,8 +89,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
         Self(Arc::default())
     }
 
-    /// A gate to wait at: of the read on its way, if it is `fresh`, else of the next one. Where none is on its
-    /// way, it is what has landed since the caller looked (`known`), or a read that begins now.
+    /// The read on its way, if it is `fresh`, else the next one. Where none is on its way: what has landed since
+    /// the caller looked (`known`), or a read that begins now.
     pub(super) fn board(
         &self,
         key: &K,
@@ -58,30 +98,29 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
         fresh: impl FnOnce(&ReadStart) -> bool,
         fetch: impl FnOnce() -> Fetch,
         pilot: impl Pilot<K>,
-    ) -> Result<Gate, Value> {
+    ) -> Boarded {
         let mut slots = self.slots();
         if let Some(slot) = slots.get_mut(key) {
             if fresh(&slot.start) {
-                return Ok(slot.gate.clone());
+                return Boarded::Waits(slot.gate.clone());
             }
             let next = slot.next.get_or_insert_with(|| {
                 let (lands, gate) = watch::channel(None);
                 Next { fetch: fetch(), lands, gate }
             });
-            return Ok(next.gate.clone());
+            return Boarded::Waits(next.gate.clone());
         }
         // One that lands is put away before its slot is given up.
         if let Some(value) = known() {
-            return Err(value);
+            return Boarded::Landed(value);
         }
         let (lands, gate) = watch::channel(None);
         let start = pilot.start();
-        slots.insert(key.clone(), Slot { start, gate: gate.clone(), next: None });
+        slots.insert(key.clone(), Slot { start, gate, next: None });
         drop(slots);
         let flying = Flying { flights: self.clone(), key: key.clone(), is_over: false };
-        // A read holds up no drain: nothing is lost with it.
-        tokio::spawn(flying.fly(start, fetch(), lands, pilot));
-        Ok(gate)
+        let fetch = fetch();
+        Boarded::Flies(Flight(Some(flying.fly(start, fetch, lands, pilot))))
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<K, Slot>> {
@@ -98,7 +137,7 @@ pub(super) trait Pilot<K>: Send + 'static {
     fn landed(&self, key: &K, landed: &Landed);
 }
 
-/// The task of one name. Dropped by a panic, too, it leaves nobody waiting at a gate that never opens.
+/// The reads of one name. Dropped by a panic, too, it leaves nobody waiting at a gate that never opens.
 struct Flying<K: Clone + Eq + Hash + Send + 'static> {
     flights: Flights<K>,
     key: K,
@@ -106,21 +145,24 @@ struct Flying<K: Clone + Eq + Hash + Send + 'static> {
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Flying<K> {
-    async fn fly(
+    /// Lands one read. The next one, if anybody waits for it, is nobody's to carry on but a task's.
+    fn fly(
         mut self,
-        mut start: ReadStart,
-        mut fetch: Fetch,
-        mut lands: watch::Sender<Option<Landed>>,
+        start: ReadStart,
+        fetch: Fetch,
+        lands: watch::Sender<Option<Landed>>,
         pilot: impl Pilot<K>,
-    ) {
-        loop {
+    ) -> BoxFuture<'static, Landed> {
+        Box::pin(async move {
             let landed = fetch.await.map(|value| Entry { value, start });
             pilot.landed(&self.key, &landed);
             let next = self.turn_around(&pilot);
-            lands.send_replace(Some(landed));
-            let Some((at, next)) = next else { return };
-            (start, fetch, lands) = (at, next.fetch, next.lands);
-        }
+            lands.send_replace(Some(landed.clone()));
+            if let Some((start, next)) = next {
+                tokio::spawn(self.fly(start, next.fetch, next.lands, pilot));
+            }
+            landed
+        })
     }
 
     /// Makes the next read, if anybody waits for one, the one that is on its way.

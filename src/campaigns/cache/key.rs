@@ -1,6 +1,6 @@
 //! What is kept, under which name. A name begins with a workspace, so that none can be found from another's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
@@ -8,6 +8,7 @@ use super::fence::Stamp;
 use crate::{
     error::Error,
     model::{CampaignId, Counts, Message, MessageId, Observed, Page, Slice, WorkspaceId},
+    upstream::RawPage,
 };
 
 /// Whose it is, and of which campaign. `purges` is another number after each purge of the workspace, so that
@@ -65,8 +66,26 @@ pub(super) enum Value {
         error: Error,
         lists: u64,
     },
-    Page(Observed<Arc<Page>>),
+    Page(Observed<Sheet>),
     Counts(Observed<Counts>),
+}
+
+/// A page, as it is kept. Who asked for it takes it as it was read; whoever comes later reads it again.
+#[derive(Clone, Debug)]
+pub(super) struct Sheet {
+    raw: RawPage,
+    read: Arc<Mutex<Option<Page>>>,
+}
+
+impl Sheet {
+    pub(super) fn new((page, raw): (Page, RawPage)) -> Self {
+        Self { raw, read: Arc::new(Mutex::new(Some(page))) }
+    }
+
+    pub(super) fn read(&self) -> Result<Page, Error> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
+        read.map_or_else(|| self.raw.read(), Ok)
+    }
 }
 
 /// When a read began: before its first request was sent.
@@ -91,11 +110,7 @@ impl Entry {
         let value = match &self.value {
             Value::Message(message) => message.value.weight(),
             Value::Missing { .. } => 200,
-            Value::Page(page) => {
-                let weights =
-                    page.value.entries.iter().map(|entry| entry.as_ref().map_or(0, Message::weight));
-                size_of::<Option<Message>>() * page.value.entries.len() + weights.sum::<usize>()
-            }
+            Value::Page(sheet) => sheet.value.raw.weight(),
             Value::Counts(_) => 0,
         };
         u32::try_from(OVERHEAD + value).unwrap_or(u32::MAX)

@@ -28,13 +28,14 @@ use tokio::time::{Instant, timeout_at};
 pub use self::key::ReadStart;
 use self::{
     fence::Fences,
-    flights::{Flights, Gate, Landed, Pilot},
-    key::{Entry, Key, Scope, Value},
+    flights::{Boarded, Flights, Landed, Pilot},
+    key::{Entry, Key, Scope, Sheet, Value},
 };
 use crate::{
     context::Context,
     error::{Error, Reason},
     model::{CampaignId, Counts, Message, MessageId, Observed, Page, Slice, WorkspaceId},
+    upstream::RawPage,
 };
 
 /// Workspaces and campaigns whose numbers are remembered. What is kept of the one looked at longest ago is
@@ -160,18 +161,18 @@ impl Cache {
         slice: Slice,
         max_staleness: Option<Duration>,
         fetch: impl FnOnce() -> F,
-    ) -> Result<Observed<Arc<Page>>, Error>
+    ) -> Result<Observed<Page>, Error>
     where
-        F: Future<Output = Result<Observed<Page>, Error>> + Send + 'static,
+        F: Future<Output = Result<Observed<(Page, RawPage)>, Error>> + Send + 'static,
     {
         let lists = self.lists(ctx.workspace.id, campaign);
         let key = Key::Page { scope: self.scope(ctx.workspace.id, campaign), lists, slice };
         let fetch = || {
             let read = fetch();
-            async move { Ok(Value::Page(read.await?.map(Arc::new))) }
+            async move { Ok(Value::Page(read.await?.map(Sheet::new))) }
         };
         match self.ask(ctx, &key, max_staleness, fetch).await? {
-            Value::Page(page) => Ok(page),
+            Value::Page(Observed { value, began }) => Ok(Observed { value: value.read()?, began }),
             Value::Message(_) | Value::Missing { .. } | Value::Counts(_) => Err(confused()),
         }
     }
@@ -268,10 +269,18 @@ impl Cache {
                 && self.0.fences.shows_all(key, start.stamp)
         };
         let fetch = || Box::pin(fetch()) as flights::Fetch;
-        match self.0.flights.board(key, known, fresh, fetch, self.clone()) {
-            Ok(gate) => wait(gate, ctx.deadline).await,
-            Err(value) => Ok(value),
-        }
+        let landed = match self.0.flights.board(key, known, fresh, fetch, self.clone()) {
+            Boarded::Landed(value) => return Ok(value),
+            Boarded::Flies(flight) => until(ctx.deadline, flight).await,
+            Boarded::Waits(mut gate) => {
+                let landed = async {
+                    let landed = gate.wait_for(Option::is_some).await;
+                    landed.ok().and_then(|landed| landed.clone()).unwrap_or_else(|| Err(broke_off()))
+                };
+                until(ctx.deadline, landed).await
+            }
+        };
+        landed.map(|entry| entry.value)
     }
 
     /// What is kept, if it is not too old.
@@ -335,16 +344,11 @@ impl Pilot<Key> for Cache {
 }
 
 /// Waits for a read to land, until the caller's deadline.
-async fn wait(mut gate: Gate, deadline: Option<Instant>) -> Result<Value, Error> {
-    let landed = async {
-        let landed = gate.wait_for(Option::is_some).await;
-        landed.ok().and_then(|landed| landed.clone()).unwrap_or_else(|| Err(broke_off()))
-    };
-    let landed = match deadline {
-        None => landed.await,
-        Some(at) => timeout_at(at, landed).await.unwrap_or_else(|_| Err(unanswered())),
-    };
-    landed.map(|entry| entry.value)
+async fn until(deadline: Option<Instant>, landing: impl Future<Output = Landed>) -> Landed {
+    match deadline {
+        None => landing.await,
+        Some(at) => timeout_at(at, landing).await.unwrap_or_else(|_| Err(unanswered())),
+    }
 }
 
 fn unanswered() -> Error {

@@ -88,9 +88,18 @@ impl Upstream {
         }
     }
 
-    pub(super) fn page(&self) -> impl Future<Output = Result<Observed<Page>, Error>> + Send + 'static {
+    pub(super) fn page(
+        &self,
+    ) -> impl Future<Output = Result<Observed<(Page, RawPage)>, Error>> + Send + 'static {
         let read = self.get();
-        async move { Ok(read.await?.map(|message| Page { entries: vec![Some(message)], total: Some(1) })) }
+        async move {
+            let raw = |message: Message| {
+                let text = format!(r#"[{{"id":"{}","status":"{}"}}]"#, message.id, message.upstream_status);
+                let raw = RawPage::from(bytes::Bytes::from(text));
+                (raw.read().unwrap(), raw)
+            };
+            Ok(read.await?.map(raw))
+        }
     }
 
     pub(super) fn counts(&self) -> impl Future<Output = Result<Observed<Counts>, Error>> + Send + 'static {

@@ -6,6 +6,7 @@ mod added;
 mod failure;
 mod field;
 mod record;
+mod sheet;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -21,7 +22,10 @@ use serde_json::{Value, value::RawValue};
 pub(super) use added::{Added, added};
 pub(super) use failure::texts;
 
-use self::record::{Key, Record};
+use self::{
+    record::{Key, Record},
+    sheet::Sheet,
+};
 use crate::model::{Message, Page};
 
 /// Why an answer could not be understood: for people, without any value of it.
@@ -36,8 +40,17 @@ const MESSAGE_WRAPPERS: [&str; 4] = ["message", "data", "item", "result"];
 const TOTAL_KEYS: [&str; 4] = ["total", "total_count", "totalCount", "totalItems"];
 const TOTAL_WRAPPERS: [&str; 2] = ["meta", "pagination"];
 
-/// Reads a page of a list.
+/// Reads a page of a list: in one pass, where its list stands at the top.
 pub(super) fn page(body: &[u8]) -> Result<Page, Unreadable> {
+    if let Ok(sheet) = read::<Sheet>(body)
+        && let Some(page) = sheet.into_page()
+    {
+        return Ok(page);
+    }
+    page_in_two_passes(body)
+}
+
+fn page_in_two_passes(body: &[u8]) -> Result<Page, Unreadable> {
     let (list, total) = list(body)?;
     let records: Vec<Record> = read(list)?;
     Ok(Page { entries: records.into_iter().map(|record| record.0).collect(), total })
@@ -89,6 +102,7 @@ fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unreadable> {
 }
 
 /// An object whose values are still text.
+#[derive(Default)]
 struct Object<'a>(Vec<(Key<'a>, &'a RawValue)>);
 
 impl<'a> Object<'a> {

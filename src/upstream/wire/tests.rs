@@ -261,6 +261,12 @@ proptest! {
     }
 
     #[test]
+    fn a_page_read_in_one_pass_is_the_one_read_in_two(value in any_json()) {
+        let text = value.to_string();
+        prop_assert_eq!(page(text.as_bytes()), page_in_two_passes(text.as_bytes()));
+    }
+
+    #[test]
     fn reading_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         read_all(&bytes);
     }

@@ -165,8 +165,10 @@ async fn an_add_outdates_pages_counts_and_404s_and_no_message() {
     let day = seconds(86_400);
     let page = || cache.page(&ctx, &campaign, slice, day, || upstream.page());
     let counts = || cache.counts(&ctx, &campaign, day, || upstream.counts());
-    for _ in 0..2 {
-        assert_eq!(page().await.unwrap().value.entries.len(), 1);
+    for _ in 0..3 {
+        // The first is handed out as it was read, the others are read again.
+        let entries = page().await.unwrap().value.entries;
+        assert_eq!(entries, [Some(Message::bare(id("m"), Status::Queued))]);
         assert_eq!(counts().await.unwrap().value.total(), 1);
         read(&cache, &upstream, day).await.unwrap();
     }
@@ -207,16 +209,23 @@ async fn no_more_is_kept_than_there_is_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_ends_by_a_fault_of_ours_is_told_and_leaves_room_for_the_next() {
+async fn a_read_that_ends_by_a_fault_of_ours_is_told_to_who_waits_and_leaves_room_for_the_next() {
     let (cache, upstream) = (cache(), Upstream::new(Status::Queued));
-    let (ctx, campaign, m) = (context(1), campaign(), id("m"));
-    let broken = cache
-        .message(&ctx, &campaign, &m, None, || async {
-            sleep(Duration::from_millis(1)).await;
-            panic!("a bug")
-        })
-        .await;
-    assert_eq!(broken.unwrap_err().reason(), Reason::Internal);
+    let broken = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            let (ctx, campaign, m) = (context(1), campaign(), id("m"));
+            let fetch = || async {
+                sleep(Duration::from_millis(1)).await;
+                panic!("a bug")
+            };
+            cache.message(&ctx, &campaign, &m, None, fetch).await
+        }
+    });
+    tokio::task::yield_now().await;
+    let waited = read(&cache, &upstream, None).await;
+    assert!(broken.await.unwrap_err().is_panic());
+    assert_eq!(waited.unwrap_err().reason(), Reason::Internal);
     upstream.latency(Duration::from_millis(2));
     assert_eq!(read(&cache, &upstream, None).await.unwrap(), Status::Queued);
 }
