@@ -260,13 +260,13 @@ impl Cache {
         if let Some(value) = known() {
             return Ok(value);
         }
-        let now = Instant::now();
         let allowed = max_staleness.unwrap_or(self.0.limits.moving_for);
-        // Who wants no age at all waits for a read that begins later.
+        if allowed.is_zero() {
+            return until(ctx.deadline, self.read_alone(key, fetch())).await.map(|entry| entry.value);
+        }
+        let now = Instant::now();
         let fresh = |start: &ReadStart| {
-            !allowed.is_zero()
-                && now.saturating_duration_since(start.at) <= allowed
-                && self.0.fences.shows_all(key, start.stamp)
+            now.saturating_duration_since(start.at) <= allowed && self.0.fences.shows_all(key, start.stamp)
         };
         let fetch = || Box::pin(fetch()) as flights::Fetch;
         let landed = match self.0.flights.board(key, known, fresh, fetch, self.clone()) {
@@ -281,6 +281,14 @@ impl Cache {
             }
         };
         landed.map(|entry| entry.value)
+    }
+
+    /// Asks the upstream for one caller, who wants no age at all: another's read began before this one's call.
+    async fn read_alone(&self, key: &Key, fetch: impl Future<Output = Result<Value, Error>>) -> Landed {
+        let start = self.start();
+        let landed = fetch.await.map(|value| Entry { value, start });
+        self.landed(key, &landed);
+        landed
     }
 
     /// What is kept, if it is not too old.

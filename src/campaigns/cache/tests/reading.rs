@@ -72,18 +72,35 @@ async fn a_deadline_ends_the_wait_and_not_the_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_who_want_the_present_share_one_read_that_begins_after_they_came() {
+async fn each_who_wants_the_present_asks_for_it_and_what_comes_serves_the_others() {
     let (cache, upstream) = (cache(), Upstream::new(Status::Queued));
     let early = read(&cache, &upstream, None);
     let late = async {
         sleep(Duration::from_millis(6)).await;
         // The first read has looked by now.
         upstream.set(Status::Sent);
-        join_all((0..50).map(|_| read(&cache, &upstream, seconds(0)))).await
+        join_all((0..5).map(|_| read(&cache, &upstream, seconds(0)))).await
     };
     let (early, late) = tokio::join!(early, late);
     assert_eq!(early.unwrap(), Status::Queued);
     assert!(late.into_iter().all(|status| status == Ok(Status::Sent)));
+    assert_eq!(upstream.calls(), 6);
+    assert_eq!(read(&cache, &upstream, None).await.unwrap(), Status::Sent);
+    assert_eq!(upstream.calls(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_after_a_cancellation_shares_the_read_that_follows_it() {
+    let (cache, upstream) = (cache(), Upstream::new(Status::Queued));
+    let early = read(&cache, &upstream, None);
+    let late = async {
+        sleep(Duration::from_millis(6)).await;
+        upstream.set(Status::Cancelled);
+        cache.cancelled(context(1).workspace.id, &campaign(), &id("m"));
+        join_all((0..50).map(|_| read(&cache, &upstream, None))).await
+    };
+    let (_, late) = tokio::join!(early, late);
+    assert!(late.into_iter().all(|status| status == Ok(Status::Cancelled)));
     assert_eq!(upstream.calls(), 2);
 }
 
