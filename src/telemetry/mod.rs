@@ -1,0 +1,148 @@
+//! What the process says of itself: logs on stderr, traces and metrics for a collector, metrics for whoever
+//! scrapes them. Where nobody collects, no span is made and no instrument counts.
+
+mod json;
+mod metrics;
+pub(crate) mod names;
+mod otlp;
+pub(crate) mod trace;
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use prometheus::{Encoder as _, Registry, TextEncoder};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+pub(crate) use self::metrics::{CacheResult, metrics};
+use self::otlp::{Fault, Wanted};
+
+/// These print headers and frames below INFO, and so keys and personal data: RUST_LOG cannot open them.
+const CAPPED: [&str; 6] = ["hyper", "hyper_util", "h2", "reqwest", "rustls", "tonic"];
+
+/// What the exporters and their HTTP libraries log must not be fed to the exporters.
+const LAST_SPANS_WITHIN: Duration = Duration::from_secs(3);
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, with the ids of the trace that it belongs to.
+    Json,
+}
+
+/// What has been started, and is to be ended in order.
+#[derive(Default)]
+pub(crate) struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
+    registry: Option<Registry>,
+}
+
+/// Starts logging to stderr, as RUST_LOG asks (default: info), and, as the OTEL_ variables ask, traces and metrics.
+/// `scraped`: somebody may ask for the metrics. To be called inside the runtime.
+///
+/// # Errors
+/// Where an OTEL_ variable cannot be used.
+pub(crate) fn start(format: LogFormat, scraped: bool) -> Result<Telemetry, Fault> {
+    let wanted = Wanted::read(|name| std::env::var(name).ok())?;
+    // The exporters' own clients need one; a second installation is no fault.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let traces = wanted.traces.then(otlp::traces).transpose()?;
+    let (metrics, registry) = meters(wanted.metrics, scraped)?;
+    log(format, traces.as_ref());
+    if let Some(metrics) = &metrics {
+        global::set_meter_provider(metrics.clone());
+    }
+    Ok(Telemetry { traces, metrics, registry })
+}
+
+/// Starts logging alone.
+pub(crate) fn log_only() {
+    log(LogFormat::Text, None);
+}
+
+fn meters(sent: bool, scraped: bool) -> Result<(Option<SdkMeterProvider>, Option<Registry>), Fault> {
+    if !sent && !scraped {
+        return Ok((None, None));
+    }
+    let mut builder = SdkMeterProvider::builder().with_resource(otlp::resource());
+    if sent {
+        builder = otlp::metrics(builder)?;
+    }
+    let mut registry = None;
+    if scraped {
+        let own = Registry::new();
+        let reader = opentelemetry_prometheus::exporter().with_registry(own.clone()).build();
+        // Only a name that is taken could be refused, and the registry is new.
+        if let Ok(reader) = reader {
+            builder = builder.with_reader(reader);
+            registry = Some(own);
+        }
+    }
+    Ok((Some(builder.build()), registry))
+}
+
+fn log(format: LogFormat, traces: Option<&SdkTracerProvider>) {
+    let asked = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let caps = CAPPED.iter().fold(Targets::new().with_default(LevelFilter::TRACE), |caps, name| {
+        caps.with_target(*name, LevelFilter::INFO)
+    });
+    // Spans are for the collector; what they say is no line of a log.
+    let caps = caps.with_target(names::SPANS, LevelFilter::OFF);
+    let stderr = match format {
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
+        }
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .event_format(json::Lines)
+            .with_writer(std::io::stderr)
+            .boxed(),
+    };
+    let spans = traces.map(|traces| {
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer("blubash-grpc"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(Targets::new().with_target(names::SPANS, LevelFilter::TRACE))
+    });
+    // A second subscriber (tests install their own) is no reason to fail.
+    let _ = tracing_subscriber::registry().with(stderr.with_filter(asked.and(caps))).with(spans).try_init();
+}
+
+impl Telemetry {
+    /// The metrics as Prometheus reads them; `None` where nobody was to ask for them.
+    pub(crate) fn scrape(&self) -> Option<String> {
+        scrape(self.registry.as_ref()?)
+    }
+
+    /// A way to scrape that outlives this.
+    pub(crate) fn scraper(&self) -> Option<impl Fn() -> Option<String> + Clone + Send + Sync + 'static> {
+        let registry = self.registry.clone()?;
+        Some(move || scrape(&registry))
+    }
+
+    /// Sends what is left. Off the workers of the runtime: it blocks.
+    pub(crate) async fn end(self) {
+        let Self { traces, metrics, .. } = self;
+        let flushed = tokio::task::spawn_blocking(|| otlp::flush(traces, metrics, LAST_SPANS_WITHIN));
+        let _ = tokio::time::timeout(2 * LAST_SPANS_WITHIN, flushed).await;
+    }
+}
+
+fn scrape(registry: &Registry) -> Option<String> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
