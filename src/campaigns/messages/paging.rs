@@ -2,9 +2,9 @@
 //! before: where they stand, it goes on behind them; where they do not, it looks for them nearby, and
 //! begins the list anew where they are nowhere. Pure.
 //!
-//! The promise: what stood in the list all along, and kept its order relative to the others, is told. For an
-//! entry behind an anchor that did not move was behind it before, so nothing before it is unread. Of several
-//! anchors the first that is found counts, so that it takes all of them to have moved to lose an entry.
+//! The promise: what stood in the list all along, and kept its order relative to the others, is told. For what
+//! now stands before an anchor that did not move stood before it then, and was told. Which of them moved
+//! cannot be seen, so the first that is found counts: only if all that are found moved can an entry be lost.
 
 use ring::digest;
 
@@ -115,7 +115,7 @@ impl Paging {
         let found = self.find(&digests);
         let is_known = found.len() >= self.needed();
         let start = match found.iter().map(|(index, _)| *index).min() {
-            // Entries without an id, or single ones, leave nothing to hold the window against.
+            // Entries without an id, or one at a time, leave nothing to hold the window against.
             _ if self.expected_anchors() == 0 => 0,
             Some(first) if is_known => first,
             _ if self.asked.offset == 0 => 0,

@@ -82,6 +82,27 @@ fn one_message_that_moved_misleads_nobody() {
 }
 
 #[test]
+fn two_that_move_down_while_the_place_is_looked_for_do_not_pass_for_it() {
+    let (mut upstream, position) = forty_of_a_hundred(Manners { tells_total: false, ..GOOD });
+    upstream.apply(&Change::Delete(0, 10));
+    let mut movers = [38, 39].into_iter();
+    let told = turn(&mut upstream, 10, Some(position), |upstream| {
+        let Some(mover) = movers.next() else { return };
+        upstream.list.retain(|n| *n != mover);
+        upstream.list.push(mover);
+    });
+    assert_eq!(ids(&told.unwrap()), Vec::from_iter(40..50));
+}
+
+#[test]
+fn the_one_message_that_was_told_is_no_place_to_go_on_behind_when_it_moves() {
+    let mut upstream = Upstream::new(4, GOOD);
+    let position = turn(&mut upstream, 1, None, |_| {}).unwrap().next;
+    upstream.list = vec![1, 2, 0, 3];
+    assert_eq!(ids(&turn(&mut upstream, 3, position, |_| {}).unwrap()), [1, 2, 3]);
+}
+
+#[test]
 fn neighbours_that_change_places_at_the_boundary_are_both_told() {
     for at in 30..45 {
         let (mut upstream, position) = forty_of_a_hundred(GOOD);
