@@ -48,7 +48,7 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
     pub workspace_keys_file: Option<PathBuf>,
 
-    /// How old an answer about a message that may still change can be, and a page or a count, unless the
+    /// How old an answer about a message that may still change can be, and a first page or a count, unless the
     /// call's max_staleness says otherwise; 0s to 1h, and 0s asks the upstream each time
     #[arg(long, env = "BLUBASH_CACHE_MOVING_FOR", value_name = "DURATION", default_value = "2s",
           value_parser = humantime::parse_duration)]
