@@ -89,7 +89,7 @@ impl Default for WatchConfig {
             page_size: 100,
             log_capacity: 65_536,
             chunk: 500,
-            chunk_bytes: 32 << 10,
+            chunk_bytes: 4 << 10,
             resume_window: Duration::from_secs(600),
             history_max_bytes: 256 << 20,
             reader_patience: Duration::from_secs(60),
