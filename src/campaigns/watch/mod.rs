@@ -5,7 +5,7 @@
 //! The poller starts with the first watcher and stops with the last, or when none is being read any more;
 //! the feed is kept for a while, so that one who comes back misses nothing.
 //!
-//! `diff`, `log` and `sweep` are pure; `feed` is what is shared; `poller` writes; `cursor` reads; `feeds`
+//! `diff` and `log` are pure; `feed` is what is shared; `poller` writes; `cursor` reads; `feeds`
 //! says which feeds there are, and `presence` whether anyone reads them.
 
 mod cursor;
@@ -15,7 +15,6 @@ mod feeds;
 mod log;
 mod poller;
 mod presence;
-mod sweep;
 #[cfg(test)]
 mod tests;
 

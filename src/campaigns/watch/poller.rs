@@ -6,8 +6,9 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{cursor::draining, feed::Feed, sweep::Sweep};
+use super::{cursor::draining, feed::Feed};
 use crate::{
+    campaigns::reading::Reading,
     context::Context,
     error::{Error, Reason},
     model::{CampaignId, Message, MessageId},
@@ -90,22 +91,19 @@ impl Poller {
     async fn sweep(&self) -> Result<(), Error> {
         // Before the first request: what is written from now on may be missed by this sweep.
         let writes = self.feed.writes();
-        let mut sweep = Sweep::new(self.page_size);
+        let mut reading = Reading::new(self.page_size);
         let mut first_began = None;
         let mut in_question = Vec::new();
         let began = loop {
-            let page = self.client.list_messages(&self.ctx, &self.campaign, sweep.next()).await?;
+            let page = self.client.list_messages(&self.ctx, &self.campaign, reading.next()).await?;
             let began = *first_began.get_or_insert(page.began);
-            let step = sweep.take(page.value)?;
+            let step = reading.take(page.value)?;
             in_question.extend(self.feed.observe(step.messages, began, false));
             if step.last {
                 break began;
             }
         };
-        // A page that shifted can say the same twice.
-        in_question.sort_unstable();
-        in_question.dedup();
-        in_question.extend(self.feed.open_but_for(|id| sweep.has_seen(id)));
+        in_question.extend(self.feed.open_but_for(|id| reading.has_read(id)));
         self.ask(in_question, began).await?;
         self.feed.swept(began, writes);
         Ok(())

@@ -184,7 +184,8 @@ async fn a_list_that_ignores_the_offset_is_a_failure_and_no_endless_loop() {
     let mut watch = rig.watch(WatchOptions { heartbeat_interval: Duration::from_secs(15), ..everything() });
     let WatchEvent::Heartbeat { failure, .. } = next(&mut watch).await else { panic!() };
     assert_eq!(failure.unwrap().reason(), Reason::UpstreamResponseInvalid);
-    assert!(rig.world().requests.len() < 50);
+    // It gives up after 250 entries that it knew, of which each page brings two.
+    assert!(rig.world().requests.len() < 1_000);
 }
 
 #[tokio::test(start_paused = true)]
