@@ -89,6 +89,11 @@ impl Reading {
         self.read.contains(id)
     }
 
+    /// All that its pages brought.
+    pub(super) fn into_read(self) -> HashSet<MessageId> {
+        self.read
+    }
+
     /// Takes the page that [`Self::next`] asked for.
     pub(super) fn take(&mut self, page: Page) -> Result<Step, Error> {
         self.pages += 1;

@@ -73,8 +73,10 @@ async fn a_named_message_that_was_never_seen_keeps_a_watch_open() {
     assert_eq!(snapshot(&mut watch).await.len(), 2);
     rig.world().set("m1", "SENT");
     rig.world().remove("m2");
-    assert_eq!(changes(&mut watch).await.len(), 1);
-    assert_eq!(changes(&mut watch).await.len(), 1);
+    let mut told = changes(&mut watch).await;
+    while told.len() < 2 {
+        told.extend(changes(&mut watch).await);
+    }
     quiet(&mut watch, 60).await;
     rig.world().add("later", "SENT");
     assert_eq!(changes(&mut watch).await, ["later: new SENT"]);

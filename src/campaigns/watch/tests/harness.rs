@@ -154,6 +154,7 @@ impl Rig {
         let world = Arc::new(Mutex::new(world));
         let client = client(Arc::clone(&world), clock);
         let (draining, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let config = WatchConfig { poll_jitter: 0.0, ..config };
         let hub = Hub::new(client, config, clock, tracker.clone(), draining.clone());
         Self { hub, draining, tracker, start, world }
     }

@@ -1,0 +1,146 @@
+//! How fast a campaign is polled: at full speed while something moves, slower and slower while nothing
+//! does, and never so fast that it costs more calls than it may. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::WatchConfig;
+
+/// So long after something moved, and so long before and after a message is due, more is expected.
+pub(super) const LIVELY: Duration = Duration::from_secs(300);
+
+/// By this much the pace slows down with each round in which nothing moves.
+const SLOWDOWN: f64 = 1.5;
+
+/// The pace of one campaign.
+#[derive(Debug)]
+pub(super) struct Pace {
+    fastest: Duration,
+    slowest: Duration,
+    /// Calls a second, on average.
+    rate: u32,
+    jitter: f64,
+    interval: Duration,
+    moved: Instant,
+}
+
+/// How long to wait for the next round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// It must not begin before this.
+    pub(super) not_before: Instant,
+    /// Nor before this, unless somebody asks for it.
+    pub(super) unasked: Instant,
+}
+
+impl Pace {
+    /// Polling begins.
+    pub(super) fn new(config: &WatchConfig, now: Instant) -> Self {
+        Self {
+            fastest: config.poll_interval,
+            slowest: config.poll_interval_idle.max(config.poll_interval),
+            rate: config.poll_rate.max(1),
+            jitter: config.poll_jitter,
+            interval: config.poll_interval,
+            moved: now,
+        }
+    }
+
+    /// Something moved then.
+    pub(super) fn moved(&mut self, at: Instant) {
+        self.moved = self.moved.max(at);
+    }
+
+    /// The interval between two rounds of so many calls, at the present pace.
+    pub(super) fn interval(&self, calls: usize) -> Duration {
+        self.interval.max(self.cost(calls))
+    }
+
+    /// The rest after a round of so many calls. `lively_in`: how long it is until a message becomes so
+    /// nearly due that it may move at any moment; zero: one is.
+    pub(super) fn rest(
+        &mut self,
+        started: Instant,
+        now: Instant,
+        calls: usize,
+        lively_in: Option<Duration>,
+    ) -> Rest {
+        let lively = now < self.moved + LIVELY || lively_in == Some(Duration::ZERO);
+        self.interval = if lively { self.fastest } else { self.interval.mul_f64(SLOWDOWN).min(self.slowest) };
+        let not_before = (started + self.fastest).max(now + self.fastest / 2).max(started + self.cost(calls));
+        let idle = started + self.interval;
+        let idle = lively_in.map_or(idle, |lively_in| idle.min(now + lively_in));
+        let factor = 1.0 + self.jitter * (2.0 * fastrand::f64() - 1.0);
+        let jittered = |at: Instant| now + (at - now).mul_f64(factor);
+        Rest { not_before: jittered(not_before), unasked: jittered(not_before.max(idle)) }
+    }
+
+    fn cost(&self, calls: usize) -> Duration {
+        Duration::from_secs_f64(calls as f64 / f64::from(self.rate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pace(start: Instant) -> Pace {
+        Pace::new(&WatchConfig { poll_jitter: 0.0, ..WatchConfig::default() }, start)
+    }
+
+    /// The seconds between this round, which takes no time, and the next one that nobody asks for.
+    fn apart(pace: &mut Pace, at: Instant, lively_in: Option<Duration>) -> f64 {
+        (pace.rest(at, at, 1, lively_in).unasked - at).as_secs_f64()
+    }
+
+    #[test]
+    fn polling_slows_down_once_nothing_has_moved_for_five_minutes_and_is_fast_again_with_the_next_move() {
+        let start = Instant::now();
+        let mut pace = pace(start);
+        assert_eq!(apart(&mut pace, start + 299 * SECOND, None), 2.0);
+        let quiet = start + 300 * SECOND;
+        let slower: Vec<_> = (0..10).map(|_| apart(&mut pace, quiet, None)).collect();
+        assert_eq!(slower[..3], [3.0, 4.5, 6.75]);
+        assert_eq!(slower[9], 60.0);
+        let rest = pace.rest(quiet, quiet, 1, None);
+        assert_eq!(rest.not_before, quiet + 2 * SECOND, "who asks waits no longer than at full speed");
+        pace.moved(quiet);
+        assert_eq!(apart(&mut pace, quiet + SECOND, None), 2.0);
+    }
+
+    #[test]
+    fn a_message_that_is_nearly_due_keeps_polling_fast_and_none_becomes_so_unwatched() {
+        let start = Instant::now();
+        let mut pace = pace(start);
+        let later = start + 3_600 * SECOND;
+        assert_eq!(apart(&mut pace, later, Some(Duration::ZERO)), 2.0);
+        let slow: Vec<_> = (0..20).map(|_| apart(&mut pace, later, None)).collect();
+        assert_eq!(slow[19], 60.0);
+        assert_eq!(apart(&mut pace, later, Some(40 * SECOND)), 40.0);
+        assert_eq!(apart(&mut pace, later, Some(SECOND)), 2.0, "but never faster than full speed");
+    }
+
+    #[test]
+    fn a_round_of_many_calls_is_paid_for_before_the_next_and_half_an_interval_is_always_rested() {
+        let start = Instant::now();
+        let mut pace = pace(start);
+        let rest = pace.rest(start, start + SECOND, 400, None);
+        assert_eq!(rest, Rest { not_before: start + 10 * SECOND, unasked: start + 10 * SECOND });
+        assert_eq!(pace.interval(400), 10 * SECOND);
+        assert_eq!(pace.interval(1), 2 * SECOND);
+        let rest = pace.rest(start, start + 30 * SECOND, 400, None);
+        assert_eq!(rest.not_before, start + 31 * SECOND);
+    }
+
+    #[test]
+    fn jitter_spreads_the_rests_by_a_tenth() {
+        let start = Instant::now();
+        let mut pace = Pace { jitter: 0.1, ..pace(start) };
+        let rests: Vec<_> = (0..1_000).map(|_| apart(&mut pace, start, None)).collect();
+        assert!(rests.iter().all(|rest| (1.8..=2.2).contains(rest)));
+        assert!(rests.iter().any(|rest| *rest < 1.85) && rests.iter().any(|rest| *rest > 2.15));
+    }
+}
