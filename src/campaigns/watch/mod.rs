@@ -194,7 +194,7 @@ impl Hub {
     /// Starts a feed's poller, with the key of the watcher that it is started for.
     fn poll(&self, ctx: &Context, campaign: &CampaignId, feed: Arc<Feed>, stop: CancellationToken) {
         let poller = Poller {
-            client: self.0.client.clone(),
+            client: self.0.client.polling(),
             ctx: ctx.without_deadline(),
             campaign: campaign.clone(),
             feed: Arc::clone(&feed),
