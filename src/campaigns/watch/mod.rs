@@ -60,7 +60,8 @@ pub struct WatchConfig {
     pub poll_interval: Duration,
     /// The slowest pace, which a campaign comes to where nothing moves; at least `poll_interval`.
     pub poll_interval_idle: Duration,
-    /// The most calls a second, at least 1, that polling makes for one campaign, on average.
+    /// The most calls a second, at least 1, that polling makes for one campaign, on average: a minute's worth
+    /// that was not made may be made up for at once.
     pub poll_rate: u32,
     /// By how much of itself each rest is longer or shorter at random, 0 to 1: pollers that began together
     /// do not stay together.

@@ -10,6 +10,10 @@ use super::WatchConfig;
 /// So long after something moved, and so long before and after a message is due, more is expected.
 pub(super) const LIVELY: Duration = Duration::from_secs(300);
 
+/// So much of the calls that were not made may be made up for at once: so a full round now and then does not
+/// silence a campaign whose other rounds cost little.
+const SAVINGS: Duration = Duration::from_secs(60);
+
 /// By this much the pace slows down with each round in which nothing moves.
 const SLOWDOWN: f64 = 1.5;
 
@@ -23,6 +27,8 @@ pub(super) struct Pace {
     jitter: f64,
     interval: Duration,
     moved: Instant,
+    /// Until then all time is paid for by calls made.
+    spent: Instant,
 }
 
 /// How long to wait for the next round.
@@ -32,6 +38,8 @@ pub(super) struct Rest {
     pub(super) not_before: Instant,
     /// Nor before this, unless somebody asks for it.
     pub(super) unasked: Instant,
+    /// How far apart two such rounds are at the present pace.
+    pub(super) interval: Duration,
 }
 
 impl Pace {
@@ -44,6 +52,7 @@ impl Pace {
             jitter: config.poll_jitter,
             interval: config.poll_interval,
             moved: now,
+            spent: now,
         }
     }
 
@@ -52,9 +61,9 @@ impl Pace {
         self.moved = self.moved.max(at);
     }
 
-    /// The interval between two rounds of so many calls, at the present pace.
-    pub(super) fn interval(&self, calls: usize) -> Duration {
-        self.interval.max(self.cost(calls))
+    /// How far the next round will be from one that starts now and makes so many calls.
+    pub(super) fn interval(&self, started: Instant, calls: usize) -> Duration {
+        self.interval.max(self.spending(started, calls).saturating_duration_since(started + SAVINGS))
     }
 
     /// The rest after a round of so many calls. `lively_in`: how long it is until a message becomes so
@@ -68,16 +77,19 @@ impl Pace {
     ) -> Rest {
         let lively = now < self.moved + LIVELY || lively_in == Some(Duration::ZERO);
         self.interval = if lively { self.fastest } else { self.interval.mul_f64(SLOWDOWN).min(self.slowest) };
-        let not_before = (started + self.fastest).max(now + self.fastest / 2).max(started + self.cost(calls));
+        self.spent = self.spending(started, calls);
+        let paid = self.spent.checked_sub(SAVINGS).unwrap_or(started);
+        let not_before = (started + self.fastest).max(now + self.fastest / 2).max(paid);
         let idle = started + self.interval;
         let idle = lively_in.map_or(idle, |lively_in| idle.min(now + lively_in));
         let factor = 1.0 + self.jitter * (2.0 * fastrand::f64() - 1.0);
         let jittered = |at: Instant| now + (at - now).mul_f64(factor);
-        Rest { not_before: jittered(not_before), unasked: jittered(not_before.max(idle)) }
+        let interval = self.interval.max(paid.saturating_duration_since(started));
+        Rest { not_before: jittered(not_before), unasked: jittered(not_before.max(idle)), interval }
     }
 
-    fn cost(&self, calls: usize) -> Duration {
-        Duration::from_secs_f64(calls as f64 / f64::from(self.rate))
+    fn spending(&self, started: Instant, calls: usize) -> Instant {
+        self.spent.max(started) + Duration::from_secs_f64(calls as f64 / f64::from(self.rate))
     }
 }
 
@@ -124,15 +136,21 @@ mod tests {
     }
 
     #[test]
-    fn a_round_of_many_calls_is_paid_for_before_the_next_and_half_an_interval_is_always_rested() {
+    fn calls_are_paid_for_before_the_next_round_but_for_a_minutes_savings_and_half_an_interval_is_rested() {
         let start = Instant::now();
         let mut pace = pace(start);
-        let rest = pace.rest(start, start + SECOND, 400, None);
-        assert_eq!(rest, Rest { not_before: start + 10 * SECOND, unasked: start + 10 * SECOND });
-        assert_eq!(pace.interval(400), 10 * SECOND);
-        assert_eq!(pace.interval(1), 2 * SECOND);
-        let rest = pace.rest(start, start + 30 * SECOND, 400, None);
-        assert_eq!(rest.not_before, start + 31 * SECOND);
+        // 60 s at 40 calls a second are there from the start, and cover this.
+        let rest = pace.rest(start, start + SECOND, 2_400, None);
+        assert_eq!((rest.not_before, rest.interval), (start + 2 * SECOND, 2 * SECOND));
+        // Two seconds' worth have come back.
+        let second = start + 2 * SECOND;
+        assert_eq!(pace.interval(second, 480), 10 * SECOND);
+        let rest = pace.rest(second, second + SECOND, 480, None);
+        assert_eq!((rest.not_before, rest.interval), (second + 10 * SECOND, 10 * SECOND));
+        assert_eq!(rest.unasked, rest.not_before);
+        let rest = pace.rest(second, second + 200 * SECOND, 480, None);
+        assert_eq!(rest.not_before, second + 201 * SECOND, "a round that took long is followed by rest");
+        assert_eq!(pace.interval(start + 3_600 * SECOND, 2_400), 2 * SECOND);
     }
 
     #[test]

@@ -61,13 +61,13 @@ impl Poller {
             let wants = self.feed.wants();
             let basis = wants.basis;
             let (plan, calls) = survey.plan(&wants, started);
-            self.feed.paced(pace.interval(calls));
+            self.feed.paced(pace.interval(started, calls));
             let mut round = Round::new(self, &mut survey);
             let outcome = round.run(plan, wants).await;
             let calls = round.calls();
             let lively_in = self.lively_in(&mut pace, basis);
             let mut rest = pace.rest(started, Instant::now(), calls, lively_in);
-            self.feed.paced(pace.interval(calls));
+            self.feed.paced(rest.interval);
             match outcome {
                 Ok(()) => failures = 0,
                 Err(refusal) if is_refusal(refusal.reason()) => return refusal,
