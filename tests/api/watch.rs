@@ -183,7 +183,9 @@ async fn heartbeats_come_no_faster_than_one_a_second() {
         let Event::Heartbeat(beat) = next(&mut stream).await else { panic!("nothing has changed") };
         assert!((900..3_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
         assert!(beat.last_poll_time.is_some() && beat.upstream_failure.is_none());
-        assert_eq!(beat.poll_interval.unwrap(), prost_types::Duration { seconds: 0, nanos: 100_000_000 });
+        let prost_types::Duration { seconds, nanos } = beat.poll_interval.unwrap();
+        // More only where a round took longer than half of it.
+        assert!(seconds == 0 && nanos >= 100_000_000, "{nanos}");
     }
 }
 

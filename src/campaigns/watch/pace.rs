@@ -29,6 +29,8 @@ pub(super) struct Pace {
     moved: Instant,
     /// Until then all time is paid for by calls made.
     spent: Instant,
+    /// How long a call of the last round took, all in all.
+    per_call: Duration,
 }
 
 /// How long to wait for the next round.
@@ -53,6 +55,7 @@ impl Pace {
             interval: config.poll_interval,
             moved: now,
             spent: now,
+            per_call: Duration::ZERO,
         }
     }
 
@@ -63,7 +66,9 @@ impl Pace {
 
     /// How far the next round will be from one that starts now and makes so many calls.
     pub(super) fn interval(&self, started: Instant, calls: usize) -> Duration {
-        self.interval.max(self.spending(started, calls).saturating_duration_since(started + SAVINGS))
+        let paid = self.spending(started, calls).saturating_duration_since(started + SAVINGS);
+        let took = self.per_call.mul_f64(calls as f64) + self.fastest / 2;
+        self.interval.max(paid).max(took)
     }
 
     /// The rest after a round of so many calls. `lively_in`: how long it is until a message becomes so
@@ -84,7 +89,8 @@ impl Pace {
         let idle = lively_in.map_or(idle, |lively_in| idle.min(now + lively_in));
         let factor = 1.0 + self.jitter * (2.0 * fastrand::f64() - 1.0);
         let jittered = |at: Instant| now + (at - now).mul_f64(factor);
-        let interval = self.interval.max(paid.saturating_duration_since(started));
+        let interval = self.interval.max(not_before - started);
+        self.per_call = (now - started).div_f64(calls.max(1) as f64);
         Rest { not_before: jittered(not_before), unasked: jittered(not_before.max(idle)), interval }
     }
 
@@ -149,8 +155,13 @@ mod tests {
         assert_eq!((rest.not_before, rest.interval), (second + 10 * SECOND, 10 * SECOND));
         assert_eq!(rest.unasked, rest.not_before);
         let rest = pace.rest(second, second + 200 * SECOND, 480, None);
-        assert_eq!(rest.not_before, second + 201 * SECOND, "a round that took long is followed by rest");
-        assert_eq!(pace.interval(start + 3_600 * SECOND, 2_400), 2 * SECOND);
+        let (then, apart) = (second + 201 * SECOND, 201 * SECOND);
+        assert_eq!(
+            (rest.not_before, rest.interval),
+            (then, apart),
+            "a round that took long is followed by rest"
+        );
+        assert!(pace.interval(then, 480) > 200 * SECOND, "and the next is expected to take as long");
     }
 
     #[test]

@@ -179,6 +179,6 @@ async fn a_large_campaign_costs_a_tenth_of_sweeping_it_and_changes_are_told_with
         assert!(figures.changes > 150, "{figures:?}");
         assert!(figures.calls * 10 <= figures.sweeps, "{figures:?}");
         assert!(figures.intervals <= 2.0, "{figures:?}");
-        assert!(figures.seconds <= if scattered { 60.0 } else { 4.0 }, "{figures:?}");
+        assert!(figures.seconds <= 60.0, "{figures:?}");
     }
 }
