@@ -8,5 +8,6 @@ mod endings;
 mod harness;
 mod oracle;
 mod resuming;
+mod rounds;
 mod sharing;
 mod snapshots;
