@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .codec_path("crate::grpc::codec::SmallCodec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -84,6 +84,16 @@ impl Reading {
         Slice { offset: self.offset, limit: self.limit }
     }
 
+    /// Whether a page of this reading brought it.
+    pub(super) fn has_read(&self, id: &MessageId) -> bool {
+        self.read.contains(id)
+    }
+
+    /// All that its pages brought.
+    pub(super) fn into_read(self) -> HashSet<MessageId> {
+        self.read
+    }
+
     /// Takes the page that [`Self::next`] asked for.
     pub(super) fn take(&mut self, page: Page) -> Result<Step, Error> {
         self.pages += 1;

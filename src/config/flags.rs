@@ -48,7 +48,7 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
     pub workspace_keys_file: Option<PathBuf>,
 
-    /// How old an answer about a message that may still change can be, and a page or a count, unless the
+    /// How old an answer about a message that may still change can be, and a first page or a count, unless the
     /// call's max_staleness says otherwise; 0s to 1h, and 0s asks the upstream each time
     #[arg(long, env = "BLUBASH_CACHE_MOVING_FOR", value_name = "DURATION", default_value = "2s",
           value_parser = humantime::parse_duration)]
@@ -76,6 +76,22 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_POLL_INTERVAL", value_name = "DURATION", default_value = "2s",
           value_parser = humantime::parse_duration)]
     pub poll_interval: Duration,
+
+    /// Slowest pace of polling, which a campaign comes to where nothing moves; 1s to 1h, and at least
+    /// --poll-interval. Without it: 60s, or --poll-interval where that is more
+    #[arg(long, env = "BLUBASH_POLL_INTERVAL_IDLE", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub poll_interval_idle: Option<Duration>,
+
+    /// Most calls a second that polling makes for one campaign, on average; 1 to 10000
+    #[arg(long, env = "BLUBASH_POLL_RATE", value_name = "N", default_value_t = 40,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub poll_rate: u32,
+
+    /// Most of --upstream-rate that polling uses, in percent; 1 to 100
+    #[arg(long, env = "BLUBASH_POLL_SHARE", value_name = "PERCENT", default_value_t = 25,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub poll_share: u8,
 
     /// How long after its last watcher left a campaign's history is kept, without polling, so that a
     /// resume_token goes on where it was; 0s to 24h, and 0s drops it at once

@@ -75,11 +75,20 @@ impl Flags {
             (Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(86_400));
         let (pace, hour) = (Duration::from_millis(100)..=10 * minute, Duration::ZERO..=60 * minute);
         // The bounds in words as people write them: humantime would say "2months 29days".
+        let own = WatchConfig::default().poll_interval_idle.max(self.poll_interval);
+        let poll_interval_idle = self.poll_interval_idle.unwrap_or(own);
+        if poll_interval_idle < self.poll_interval {
+            problems.push(ConfigError {
+                flag: "--poll-interval-idle",
+                problem: "must not be below --poll-interval".to_owned(),
+            });
+        }
         for (flag, value, bounds, words) in [
             ("--poll-interval", self.poll_interval, pace, "100ms and 10m"),
             ("--cache-moving-for", self.cache_moving_for, hour.clone(), "0s and 1h"),
             ("--cache-terminal-for", self.cache_terminal_for, Duration::ZERO..=30 * day, "0s and 30d"),
             ("--cache-missing-for", self.cache_missing_for, Duration::ZERO..=minute, "0s and 1m"),
+            ("--poll-interval-idle", poll_interval_idle, second..=60 * minute, "1s and 1h"),
             ("--resume-window", self.resume_window, Duration::ZERO..=day, "0s and 24h"),
             ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
             ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
@@ -135,6 +144,7 @@ impl Flags {
                     Batches::Atomic => upstream::Batches::Atomic,
                 };
                 upstream.rate = self.upstream_rate.and_then(NonZeroU32::new);
+                upstream.poll_share = self.poll_share;
                 upstream.concurrency = self.upstream_concurrency as usize;
                 upstream.bulk_concurrency = self.upstream_bulk_concurrency as usize;
                 Ok(Config {
@@ -162,6 +172,8 @@ impl Flags {
                     },
                     watch: WatchConfig {
                         poll_interval: self.poll_interval,
+                        poll_interval_idle,
+                        poll_rate: self.poll_rate,
                         resume_window: self.resume_window,
                         history_max_bytes,
                         ..WatchConfig::default()
@@ -206,6 +218,9 @@ mod tests {
             "--upstream-bulk-concurrency=8",
             "--doubts-in-a-row=3",
             "--doubt-limit=40",
+            "--poll-interval-idle=90s",
+            "--poll-rate=13",
+            "--poll-share=5",
             "--resume-window=3m",
             "--watch-history-max-bytes=5MiB",
             "--cache-moving-for=3s",
@@ -218,13 +233,14 @@ mod tests {
         let audience::DoubtLimits { in_a_row, unresolved } = config.audience.doubt;
         assert_eq!((in_a_row, unresolved), (3, 40));
         assert_eq!(config.watch.resume_window, Duration::from_secs(180));
+        assert_eq!((config.watch.poll_interval_idle, config.watch.poll_rate), (Duration::from_secs(90), 13));
         assert_eq!(config.watch.history_max_bytes, 5 << 20);
         assert_eq!(config.cache.moving_for, Duration::from_secs(3));
         assert_eq!(config.cache.terminal_for, Duration::from_secs(120));
         assert_eq!(config.cache.missing_for, Duration::from_millis(500));
         assert_eq!(config.cache.max_bytes, 7 << 20);
         let upstream = config.upstream;
-        assert_eq!(upstream.rate, NonZeroU32::new(7));
+        assert_eq!((upstream.rate, upstream.poll_share), (NonZeroU32::new(7), 5));
         assert_eq!((upstream.concurrency, upstream.bulk_concurrency), (9, 8));
     }
 
@@ -234,15 +250,19 @@ mod tests {
         let upstream = upstream::Config::new(DEFAULT_UPSTREAM_URL).unwrap();
         assert_eq!(config.upstream.rate, upstream.rate);
         assert_eq!(config.upstream.concurrency, upstream.concurrency);
+        assert_eq!(config.upstream.poll_share, upstream.poll_share);
         assert_eq!(config.upstream.bulk_concurrency, upstream.bulk_concurrency);
         let (told, own) = (config.audience.doubt, audience::DoubtLimits::default());
         assert_eq!((told.in_a_row, told.unresolved), (own.in_a_row, own.unresolved));
         let (told, own) = (config.watch, WatchConfig::default());
         assert_eq!(told.resume_window, own.resume_window);
         assert_eq!(told.history_max_bytes, own.history_max_bytes);
+        assert_eq!((told.poll_interval_idle, told.poll_rate), (own.poll_interval_idle, own.poll_rate));
         let (told, own) = (config.cache, cache::Limits::default());
         assert_eq!((told.moving_for, told.terminal_for), (own.moving_for, own.terminal_for));
         assert_eq!((told.missing_for, told.max_bytes), (own.missing_for, own.max_bytes));
+        let slow = check(&["--ledger=memory:", "--poll-interval=5m"]).unwrap().watch;
+        assert_eq!(slow.poll_interval_idle, Duration::from_secs(300));
         assert_eq!(config.ledger.max_bytes, 256 << 20);
         assert_eq!(check(&["--ledger=file:x"]).unwrap().ledger.max_bytes as u64, 8 << 30);
         assert_eq!(check(&["--ledger=file:x", "--ledger-max-bytes=1GiB"]).unwrap().ledger.max_bytes, 1 << 30);
@@ -258,6 +278,10 @@ mod tests {
             "--doubts-in-a-row=0",
             "--doubt-limit=0",
             "--ledger-max-bytes=1kB",
+            "--poll-interval-idle=999ms",
+            "--poll-interval-idle=1900ms",
+            "--poll-rate=0",
+            "--poll-share=101",
             "--resume-window=25h",
             "--watch-history-max-bytes=2TiB",
             "--cache-moving-for=61m",

@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod bounds;
 mod cancelling;
+pub mod codec;
 mod collect;
 pub mod convert;
 pub mod deadline;

@@ -1,6 +1,7 @@
 //! Page and resume tokens: sealed, so that a caller can neither read nor make one, and bound to the
 //! workspace, campaign and filter for which they were given. A token confers no rights.
 
+mod pages;
 mod resume;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -130,8 +131,8 @@ impl PageTokens {
         campaign: &CampaignId,
         statuses: StatusSet,
     ) -> String {
-        let plain = [token.offset.to_be_bytes(), token.last].concat();
-        self.sealer.seal(Binding { workspace, campaign, filter: &[statuses.bits()] }, &plain)
+        let binding = Binding { workspace, campaign, filter: &[statuses.bits()] };
+        self.sealer.seal(binding, &pages::encode(token))
     }
 
     /// Opens a token. The empty text, which means the first page, is the caller's to tell apart.
@@ -143,14 +144,12 @@ impl PageTokens {
         statuses: StatusSet,
     ) -> Result<Position, Error> {
         let plain = self.sealer.open(Binding { workspace, campaign, filter: &[statuses.bits()] }, text);
-        let words = plain.as_deref().map(|plain| plain.as_chunks::<8>());
-        match words {
-            Some(([offset, last], [])) => Ok(Position { offset: u64::from_be_bytes(*offset), last: *last }),
-            _ => Err(invalid(
+        plain.and_then(|plain| pages::decode(&plain)).ok_or_else(|| {
+            invalid(
                 "is not a next_page_token that this server gave for this workspace, campaign_id and statuses; \
                  leave it out to start at the first page",
-            )),
-        }
+            )
+        })
     }
 
     /// A token for the results of an ingestion from this index on, which only

@@ -24,7 +24,11 @@ pub struct Config {
     pub rate: Option<NonZeroU32>,
     /// How much of `rate` imports may use, in percent, 1 to 100: the rest is always there for lookups.
     pub bulk_share: u8,
-    /// The most calls of a workspace that are on their way at once, at least 1.
+    /// How much of `rate` polls for watchers may use, in percent, 1 to 100. Together with `bulk_share` it may
+    /// be more than all: then each gets a little less, and lookups go between them.
+    pub poll_share: u8,
+    /// The most calls of a workspace that are on their way at once, at least 1. Polls are a quarter of them
+    /// at most, but one at least.
     pub concurrency: usize,
     /// The most batches of a workspace that are on their way at once, at least 1, and one less than
     /// `concurrency` at most. They count as calls too.
@@ -84,6 +88,7 @@ impl Config {
             operation_timeout: Duration::from_secs(30),
             rate: None,
             bulk_share: 80,
+            poll_share: 25,
             concurrency: 256,
             bulk_concurrency: 32,
         })

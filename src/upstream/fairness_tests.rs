@@ -11,7 +11,10 @@ use tokio::time::Instant;
 
 use super::{
     lane::Class,
-    testing::world::{MILLISECOND, World, settle, within, workspace},
+    testing::{
+        campaign, message_id,
+        world::{MILLISECOND, World, settle, within, workspace},
+    },
     *,
 };
 use crate::error::Applied;
@@ -122,7 +125,7 @@ async fn so_many_batches_and_calls_are_on_their_way_at_once_and_no_more() {
     for task in lookups {
         task.await.unwrap();
     }
-    assert_eq!(world.most(), [40, 32]);
+    assert_eq!(world.most(), [40, 32, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,4 +143,60 @@ async fn an_import_that_cannot_get_its_turn_in_time_is_refused_at_once_and_learn
     let error = world.client.admit(&within(workspace(1), 0)).await.unwrap_err();
     assert_eq!(error.reason(), Reason::DeadlineExceeded);
     drop(import);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_polls_wait_lookups_and_imports_keep_their_pace() {
+    let world = World::new(20, |config| {
+        config.rate = NonZeroU32::new(100);
+        config.bulk_share = 60;
+    });
+    let ours = within(workspace(1), 600);
+    let polls = world.polls(&ours, 5_000);
+    let import = world.import(&ours, 2_000);
+    settle().await;
+    let began = Instant::now();
+    // What both leave, asked for evenly.
+    while began.elapsed() < Duration::from_secs(20) {
+        let took = world.lookup(&ours).await.unwrap();
+        // A token's time each for one write, one poll and itself.
+        assert!(took <= Duration::from_millis(20 + 30 + 2), "{took:?}");
+        sleep(Duration::from_secs_f64(1.0 / 15.0).saturating_sub(took)).await;
+    }
+    let per_second = |class| world.seen(class).iter().filter(|at| **at > began).count() as f64 / 20.0;
+    let (bulk, polled) = (per_second(Class::Bulk), per_second(Class::Poll));
+    assert!((58.0..=63.0).contains(&bulk), "{bulk}");
+    assert!((20.0..=26.5).contains(&polled), "{polled}");
+    drop((polls, import));
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_hold_no_more_than_a_quarter_of_what_may_be_on_its_way() {
+    for (concurrency, bulk, quarter) in [(40, 32, 7), (40, 8, 10), (8, 1, 2), (2, 1, 1), (1, 1, 1)] {
+        let world = World::new(1_000, |config| {
+            config.concurrency = concurrency;
+            config.bulk_concurrency = bulk;
+        });
+        let polls = world.polls(&workspace(1), 50);
+        settle().await;
+        if concurrency > 1 {
+            let took = world.lookup(&workspace(1)).await.unwrap();
+            assert!(took <= Duration::from_millis(1_002), "{concurrency}: {took:?}");
+        }
+        for poll in polls {
+            poll.await.unwrap();
+        }
+        assert_eq!(world.most()[2], quarter, "{concurrency}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_told_to_a_poll_at_once() {
+    let world = World::rated(100, 1);
+    world.break_circuit(&workspace(1)).await;
+    let began = Instant::now();
+    let poll = world.client.polling();
+    let error = poll.get_message(&workspace(1), &campaign(), &message_id("m1")).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::UpstreamCircuitOpen);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }

@@ -2,8 +2,9 @@
 //! at once. Workspaces share none of it, so that none waits for another's tokens, permits or probes.
 //!
 //! An attempt passes the circuit breaker first (an open circuit spends no token), then waits for a permit,
-//! then for its token. Imports wait in a queue of their own, and only the first of them stands among the
-//! lookups: behind however long an import, a lookup waits for one write at most.
+//! then for its token. Imports wait in a queue of their own, and polls in another one, and only the first of
+//! each stands among the lookups: behind however long an import, a lookup waits for one write at most, and
+//! behind however many watched campaigns, for one poll.
 
 use std::{
     collections::HashMap,
@@ -29,13 +30,15 @@ use crate::{
     model::WorkspaceId,
 };
 
-/// What a call is to the workspace's other calls. (Polls, which have a share of their own, will be a third.)
+/// What a call is to the workspace's other calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// Somebody waits for it: a message, a page, a cancellation.
     Lookup,
     /// A part of an import.
     Bulk,
+    /// It is made for the sake of watchers, again and again.
+    Poll,
 }
 
 /// An import waits for an open circuit, but not for longer than this.
@@ -49,8 +52,10 @@ const FEWEST_LANES: usize = 1024;
 struct Limits {
     rate: Option<NonZeroU32>,
     bulk_share: u8,
+    poll_share: u8,
     concurrency: usize,
     bulk_concurrency: usize,
+    poll_concurrency: usize,
 }
 
 /// The lanes of all workspaces. Those that nobody would miss are forgotten.
@@ -70,12 +75,16 @@ struct Known {
 impl Lanes {
     pub(super) fn new(config: &Config) -> Self {
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        // However it is set, a lookup finds a permit that no import holds, nor, if there are three, a poll.
+        let bulk_concurrency = config.bulk_concurrency.clamp(1, (concurrency - 1).max(1));
+        let others = (concurrency - bulk_concurrency).saturating_sub(1).max(1);
         let limits = Limits {
             rate: config.rate,
             bulk_share: config.bulk_share,
+            poll_share: config.poll_share,
             concurrency,
-            // However it is set, a lookup finds a permit that no import holds.
-            bulk_concurrency: config.bulk_concurrency.clamp(1, (concurrency - 1).max(1)),
+            bulk_concurrency,
+            poll_concurrency: (concurrency / 4).clamp(1, others),
         };
         let known = Known { lanes: HashMap::new(), look_at: FEWEST_LANES };
         Self { limits, known: Mutex::new(known) }
@@ -105,11 +114,17 @@ pub(super) struct Lane {
     breaker: Arc<CircuitBreaker>,
     /// Calls of all classes on their way at once.
     calls: Arc<Semaphore>,
-    /// Bulk writes on their way at once; each has one of `calls` too.
-    bulk_calls: Arc<Semaphore>,
     all: Turnstile,
-    /// In front of `all`, for bulk writes alone.
-    bulk: Turnstile,
+    bulk: SideLane,
+    poll: SideLane,
+}
+
+/// What stands in front of a lane, for one class of calls alone.
+#[derive(Debug)]
+struct SideLane {
+    /// Those on their way at once; each has one of the lane's `calls` too.
+    calls: Arc<Semaphore>,
+    queue: Turnstile,
 }
 
 /// Leave for one attempt.
@@ -126,8 +141,8 @@ impl From<Pass> for Leave {
     }
 }
 
-/// Leave to send one batch at once, got before it is claimed: whoever holds one waits for nothing more. If
-/// it is dropped, everything but its token is given back.
+/// Leave to send one batch, or poll, at once, got before a batch is claimed: whoever holds one waits for
+/// nothing more. If it is dropped, everything but its token is given back.
 #[derive(Debug)]
 #[must_use]
 pub struct Admission {
@@ -136,11 +151,11 @@ pub struct Admission {
     pub(super) permits: Permits,
 }
 
-/// What a batch holds through all its attempts.
+/// What a batch, or a poll, holds through all its attempts.
 #[derive(Debug)]
 pub(super) struct Permits {
     _call: OwnedSemaphorePermit,
-    _bulk: OwnedSemaphorePermit,
+    _side: OwnedSemaphorePermit,
 }
 
 impl Lane {
@@ -148,9 +163,9 @@ impl Lane {
         Self {
             breaker: CircuitBreaker::new(workspace),
             calls: Arc::new(Semaphore::new(limits.concurrency)),
-            bulk_calls: Arc::new(Semaphore::new(limits.bulk_concurrency)),
             all: Turnstile::new(limits.rate, 100, Reason::UpstreamRateLimited),
-            bulk: Turnstile::new(limits.rate, limits.bulk_share, Reason::UpstreamUnavailable),
+            bulk: SideLane::new(limits.rate, limits.bulk_share, limits.bulk_concurrency),
+            poll: SideLane::new(limits.rate, limits.poll_share, limits.poll_concurrency),
         }
     }
 
@@ -159,8 +174,8 @@ impl Lane {
         self.breaker.workspace()
     }
 
-    /// Leave for one attempt. An open circuit is told at once. A bulk write has its permits since it was
-    /// admitted.
+    /// Leave for one attempt. An open circuit is told at once. A bulk write and a poll have their permits
+    /// since they were admitted.
     pub(super) async fn attempt(&self, class: Class, patience: Patience) -> Result<Leave, Error> {
         let mut permit = None;
         if class == Class::Lookup {
@@ -184,58 +199,78 @@ impl Lane {
         patience: Patience,
     ) -> Result<Leave, Error> {
         self.check_circuit()?;
-        match class {
-            Class::Lookup => {
-                let place = self.all.join(patience)?;
-                if permit.is_none() {
-                    permit = Some(acquire(&self.calls, patience).await?);
-                }
-                let turn = place.turn(patience).await?;
-                // It may have opened meanwhile, and must cost no token.
-                self.check_circuit()?;
-                turn.take_token(patience).await?;
+        if let Some(side) = self.side(class) {
+            let place = side.queue.join(patience)?;
+            let turn = place.turn(patience).await?;
+            self.check_circuit()?;
+            self.take_side_token(&turn, patience).await?;
+        } else {
+            let place = self.all.join(patience)?;
+            if permit.is_none() {
+                permit = Some(acquire(&self.calls, patience).await?);
             }
-            Class::Bulk => {
-                let place = self.bulk.join(patience)?;
-                let turn = place.turn(patience).await?;
-                self.check_circuit()?;
-                self.take_bulk_token(&turn, patience).await?;
-            }
+            let turn = place.turn(patience).await?;
+            // It may have opened meanwhile, and must cost no token.
+            self.check_circuit()?;
+            turn.take_token(patience).await?;
         }
         Ok(Leave { pass: self.breaker.pass()?, permit })
     }
 
     /// Leave for one bulk write, first come, first served. It waits for an open circuit, too.
-    pub(super) async fn admit(self: &Arc<Self>, patience: Patience) -> Result<Admission, Error> {
+    pub(super) async fn admit_bulk(self: &Arc<Self>, patience: Patience) -> Result<Admission, Error> {
+        self.admit(&self.bulk, patience, || circuit_patience(patience)).await
+    }
+
+    /// Leave for one poll. An open circuit is told at once: watchers hear of it.
+    pub(super) async fn admit_poll(self: &Arc<Self>, patience: Patience) -> Result<Admission, Error> {
+        self.admit(&self.poll, patience, Instant::now).await
+    }
+
+    /// Leave for one call of a side lane, which waits for an open circuit until `last`.
+    async fn admit(
+        self: &Arc<Self>,
+        side: &SideLane,
+        patience: Patience,
+        last: impl Fn() -> Instant,
+    ) -> Result<Admission, Error> {
         if patience.is_over() {
             return Err(patience.exhausted());
         }
         // Whoever cannot wait long enough does not begin to.
-        self.breaker.check(circuit_patience(patience))?;
+        self.breaker.check(last())?;
         self.all.check(patience)?;
-        let place = self.bulk.join(patience)?;
-        let bulk = acquire(&self.bulk_calls, patience).await?;
+        let place = side.queue.join(patience)?;
+        let own = acquire(&side.calls, patience).await?;
         let turn = place.turn(patience).await?;
         // Only the head asks for it: those who merely wait must not use up what lookups need.
         let call = acquire(&self.calls, patience).await?;
-        let last = circuit_patience(patience);
+        let last = last();
         loop {
             self.breaker.ready(last).await?;
-            self.take_bulk_token(&turn, patience).await?;
+            self.take_side_token(&turn, patience).await?;
             // Should a lookup have been faster, the next probe's place is waited for.
             if let Ok(pass) = self.breaker.pass() {
-                let permits = Permits { _call: call, _bulk: bulk };
+                let permits = Permits { _call: call, _side: own };
                 return Ok(Admission { lane: Arc::clone(self), pass, permits });
             }
         }
     }
 
-    /// At the head of its own queue a bulk write takes its token, and then stands among the lookups: no
-    /// more than one of them at a time.
-    async fn take_bulk_token(&self, turn: &Turn<'_>, patience: Patience) -> Result<(), Error> {
+    /// At the head of its own queue a call takes its token, and then stands among the lookups: no more than
+    /// one of each class at a time.
+    async fn take_side_token(&self, turn: &Turn<'_>, patience: Patience) -> Result<(), Error> {
         turn.take_token(patience).await?;
         let place = self.all.join(patience)?;
         place.turn(patience).await?.take_token(patience).await
+    }
+
+    fn side(&self, class: Class) -> Option<&SideLane> {
+        match class {
+            Class::Lookup => None,
+            Class::Bulk => Some(&self.bulk),
+            Class::Poll => Some(&self.poll),
+        }
     }
 
     fn check_circuit(&self) -> Result<(), Error> {
@@ -247,7 +282,7 @@ impl Lane {
     pub(super) fn heed(&self, evidence: &Evidence, asked: impl FnOnce() -> Option<Duration>) {
         let pauses = match evidence.status().map(|status| status.as_u16()) {
             Some(429) => &self.all,
-            Some(503) => &self.bulk,
+            Some(503) => &self.bulk.queue,
             _ => return,
         };
         if let Some(wait) = asked() {
@@ -257,7 +292,17 @@ impl Lane {
 
     /// Whether a new lane would do as well.
     fn is_blank(&self, now: Instant) -> bool {
-        self.breaker.is_blank(now) && self.all.is_blank(now) && self.bulk.is_blank(now)
+        let queues = [&self.all, &self.bulk.queue, &self.poll.queue];
+        self.breaker.is_blank(now) && queues.iter().all(|queue| queue.is_blank(now))
+    }
+}
+
+impl SideLane {
+    fn new(rate: Option<NonZeroU32>, share: u8, concurrency: usize) -> Self {
+        Self {
+            calls: Arc::new(Semaphore::new(concurrency)),
+            queue: Turnstile::new(rate, share, Reason::UpstreamUnavailable),
+        }
     }
 }
 

@@ -84,14 +84,15 @@ async fn whoever_waits_for_a_token_does_not_keep_the_probes_place_meanwhile() {
     sleep(Duration::from_secs(5)).await;
     world.lookup(&workspace(1)).await.unwrap();
     // No token is left. The circuit is half-open, and stays so for whoever has one first.
-    for waiting in [Class::Lookup, Class::Bulk] {
+    for waiting in [Class::Lookup, Class::Bulk, Class::Poll] {
         let lane = world.client.lanes.of(workspace(1).workspace.id);
         let until = Instant::now() + Duration::from_secs(30);
         let patience = Patience { until, is_callers: false };
         let waiting = tokio::spawn(async move {
             match waiting {
                 Class::Lookup => lane.attempt(Class::Lookup, patience).await.map(|leave| leave.pass),
-                Class::Bulk => lane.admit(patience).await.map(|admission| admission.pass),
+                Class::Bulk => lane.admit_bulk(patience).await.map(|admission| admission.pass),
+                Class::Poll => lane.admit_poll(patience).await.map(|admission| admission.pass),
             }
         });
         settle().await;

@@ -37,7 +37,7 @@ pub use self::{
     request::{Call, Operation},
 };
 use self::{
-    lane::{Lane, Lanes},
+    lane::{Class, Lane, Lanes},
     patience::Patience,
     request::{Brought, Routes},
     stack::Stack,
@@ -50,7 +50,7 @@ use crate::{
     model::{CampaignId, Message, MessageId, Observed, Page, Slice},
 };
 
-/// The longest that one batch of an import waits for its turn.
+/// The longest that one batch of an import, or a poll, waits for its turn.
 const ADMISSION_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The client. Cheap to clone.
@@ -62,6 +62,8 @@ pub struct Client {
     timeouts: Arc<Timeouts>,
     batches: Batches,
     clock: Clock,
+    /// Whether what it reads is polled.
+    polls: bool,
 }
 
 /// A page as the upstream sent it: what is kept in this form costs no copy of each of its messages.
@@ -119,7 +121,14 @@ impl Client {
             }),
             batches: config.batches,
             clock,
+            polls: false,
         }
+    }
+
+    /// The same client for reads that are made again and again for the sake of watchers. They keep to a
+    /// share of the workspace's rate and concurrency, and wait for their turn up to ten minutes.
+    pub fn polling(&self) -> Self {
+        Self { polls: true, ..self.clone() }
     }
 
     /// Fetches one message.
@@ -182,7 +191,7 @@ impl Client {
     pub async fn admit(&self, ctx: &Context) -> Result<Admission, Error> {
         // An import's own backpressure: its caller waits for its turn as long as it wants to.
         let patience = Patience::of(ctx.deadline, ADMISSION_PATIENCE);
-        self.lanes.of(ctx.workspace.id).admit(patience).await
+        self.lanes.of(ctx.workspace.id).admit_bulk(patience).await
     }
 
     /// Adds the items of a batch, at once. Only its attempts' own timeout cuts it: a batch that is on its
@@ -237,17 +246,25 @@ impl Client {
         request: Request<Bytes>,
         operation: Operation,
     ) -> Result<(Bytes, chrono::DateTime<chrono::Utc>), Error> {
-        let began = self.clock.now();
         let lane = self.lanes.of(ctx.workspace.id);
-        let evidence = self.send(self.call(ctx, lane, request, operation.clone())).await?;
+        let (class, leave, _permits) = if self.polls {
+            let admission = lane.admit_poll(Patience::of(ctx.deadline, ADMISSION_PATIENCE)).await?;
+            (Class::Poll, Brought(Some(admission.pass)), Some(admission.permits))
+        } else {
+            (operation.class(), Brought::default(), None)
+        };
+        let began = self.clock.now();
+        let call = Call { class, leave, ..self.call(ctx, lane, request, operation.clone()) };
+        let evidence = self.send(call).await?;
         Ok((classify::read(&evidence, &operation, self.clock.now())?, began))
     }
 
     fn call(&self, ctx: &Context, lane: Arc<Lane>, request: Request<Bytes>, operation: Operation) -> Call {
         let attempt_timeout =
             if operation.is_write() { self.timeouts.write_attempt } else { self.timeouts.read_attempt };
-        let patience = self.patience(ctx);
-        Call { request, operation, attempt: 1, attempt_timeout, patience, lane, leave: Brought::default() }
+        let (class, patience) = (operation.class(), self.patience(ctx));
+        let leave = Brought::default();
+        Call { request, operation, attempt: 1, attempt_timeout, class, patience, lane, leave }
     }
 
     fn patience(&self, ctx: &Context) -> Patience {

@@ -36,6 +36,8 @@ pub struct Call {
     pub attempt: u32,
     /// The most time that this attempt may take.
     pub attempt_timeout: Duration,
+    /// What it is to its workspace's other calls.
+    pub(super) class: Class,
     /// How long it may wait to be sent; a read ends there.
     pub(super) patience: Patience,
     /// Its workspace's road to the upstream.
@@ -85,7 +87,7 @@ impl Operation {
         }
     }
 
-    /// What it is to its workspace's other calls.
+    /// What it usually is to its workspace's other calls.
     pub(super) fn class(&self) -> Class {
         match self {
             Self::GetMessage | Self::ListMessages | Self::CancelMessage(_) => Class::Lookup,

@@ -81,7 +81,7 @@ where
                 Some(pass) => pass.into(),
                 // Refused here, nothing was done: no earlier attempt may have been applied, or there
                 // would be no other.
-                None => lane.attempt(call.operation.class(), call.patience).await?,
+                None => lane.attempt(call.class, call.patience).await?,
             };
             let evidence = match inner.oneshot(call).await {
                 Ok(evidence) => evidence,

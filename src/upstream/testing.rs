@@ -108,6 +108,7 @@ pub(super) async fn add(client: &Client, ctx: &Context, batch: &Batch) -> Outcom
 pub(super) fn call(request: Request<Bytes>, operation: Operation) -> Call {
     Call {
         request,
+        class: operation.class(),
         operation,
         attempt: 1,
         attempt_timeout: Duration::from_secs(9),

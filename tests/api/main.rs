@@ -17,6 +17,7 @@ mod ingest;
 mod ledger_command;
 mod ledger_file;
 mod list;
+mod list_shifting;
 mod readme;
 mod replay;
 mod sandbox;

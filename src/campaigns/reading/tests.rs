@@ -138,3 +138,39 @@ fn a_list_that_ignores_the_offset_or_has_no_end_is_an_error() {
     let error = (0..=MAX_PAGES).find_map(|n| reading.take(page([n], None)).err());
     assert_eq!(error.unwrap().reason(), Reason::UpstreamResponseInvalid);
 }
+
+#[test]
+fn the_offset_advances_by_what_came_whatever_was_asked_for() {
+    let mut reading = Reading::new(100);
+    assert!(!reading.take(page(0..50, None)).unwrap().last, "the upstream may cap the limit");
+    assert_eq!(reading.next(), Slice { offset: 42, limit: 100 });
+    assert!(!reading.take(page(42..53, None)).unwrap().last, "a short page proves nothing");
+    assert_eq!(reading.next().offset, 48);
+    assert!(reading.has_read(&message(52).id) && !reading.has_read(&message(53).id));
+}
+
+#[test]
+fn an_entry_without_an_id_still_counts_in_the_offset() {
+    let mut reading = Reading::new(2);
+    let mut with_gap = page([1], None);
+    with_gap.entries.push(None);
+    assert_eq!(reading.take(with_gap).unwrap().messages.len(), 1);
+    assert_eq!(reading.next().offset, 1, "two, and one of them again");
+}
+
+#[test]
+fn insertions_that_push_a_whole_page_back_are_no_error() {
+    let mut reading = Reading::new(10);
+    assert!(!reading.take(page(0..10, Some(20))).unwrap().last);
+    let behind = |n: u64| (0..20).skip(n as usize).take(10);
+    // Ten were inserted before the first.
+    assert!(!reading.take(page(behind(reading.next().offset.saturating_sub(10)), Some(30))).unwrap().last);
+    for _ in 0..5 {
+        let offset = reading.next().offset;
+        if reading.take(page(behind(offset - 10), Some(30))).unwrap().last {
+            assert!((0..20).all(|n| reading.has_read(&message(n).id)));
+            return;
+        }
+    }
+    panic!("the list has an end");
+}

@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     Lease,
     feed::{Feed, Snapshot},
+    interest::Need,
     log::{Limit, Overrun, Window},
 };
 use crate::{
@@ -28,8 +29,8 @@ pub(super) struct Watcher {
     /// Boxed: a hundred thousand watchers that want everything should not each carry room for a choice.
     options: Box<WatchOptions>,
     deadline: Option<Instant>,
-    /// This server's writes when the watch began: what is told must be newer than these.
-    writes: u64,
+    /// What a round of polling must be for this watch to begin or to complete on it.
+    need: Need,
     phase: Phase,
     /// When something was last handed out; at first, when the watch began.
     told: Instant,
@@ -39,7 +40,7 @@ pub(super) struct Watcher {
 }
 
 enum Phase {
-    /// Until a sweep has defined the present state.
+    /// Until a round of polling has defined the present state.
     Waiting,
     /// The present state is being told; then changes follow from the window on.
     Telling(Telling, Window),
@@ -69,10 +70,10 @@ impl Watcher {
     ) -> Self {
         // Subscribe, then read.
         let version = lease.feed.subscribe();
-        let writes = lease.feed.writes();
+        let need = lease.feed.join(&options.message_ids, lease.max_age());
         let phase = from.map_or(Phase::Waiting, |from| Phase::resumed(from, &lease.feed, &mut options));
         let (options, told, hungry, witness) = (Box::new(options), Instant::now(), false, None);
-        Self { lease, version, options, deadline, writes, phase, told, hungry, witness }
+        Self { lease, version, options, deadline, need, phase, told, hungry, witness }
     }
 
     /// What is told, until the end or the first error. Dropping the stream drops the watcher.
@@ -143,7 +144,7 @@ impl Watcher {
         let feed = &self.lease.feed;
         match &mut self.phase {
             Phase::Waiting if self.options.snapshot => {
-                let Some((snapshot, window, began)) = feed.snapshot(&self.options, self.writes) else {
+                let Some((snapshot, window, began)) = feed.snapshot(&self.options, self.need) else {
                     return Look::Continue(());
                 };
                 let telling = Telling { snapshot, next: 0, through: 0, told: 0, began };
@@ -151,7 +152,7 @@ impl Watcher {
                 self.look()
             }
             Phase::Waiting => {
-                let Some((window, began)) = feed.now(self.writes) else { return Look::Continue(()) };
+                let Some((window, began)) = feed.now(self.need) else { return Look::Continue(()) };
                 self.phase = Phase::Following(window);
                 tell(began, WatchEvent::SnapshotComplete { message_count: 0 })
             }
@@ -167,7 +168,7 @@ impl Watcher {
             Phase::Following(window) => match feed.read_on(window, &self.options, self.lease.limit()) {
                 Ok(Some((changes, began))) => tell(began, WatchEvent::Changes(changes)),
                 Ok(None) if self.options.complete_when_terminal => {
-                    if feed.is_settled(window, &self.options, &mut self.witness) {
+                    if feed.is_settled(window, &self.options, self.need, &mut self.witness) {
                         Look::Break(None)
                     } else {
                         Look::Continue(())
@@ -193,7 +194,7 @@ impl Watcher {
             observe_time: health.last_poll.unwrap_or_else(|| self.lease.clock_now()),
             event: WatchEvent::Heartbeat {
                 last_poll_time: health.last_poll,
-                poll_interval: self.lease.poll_interval(),
+                poll_interval: health.interval,
                 failure: health.failure,
             },
             place: self.place(),
@@ -216,6 +217,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        self.lease.feed.leave(&self.options.message_ids);
         if self.hungry {
             self.lease.presence.not_hungry();
         }

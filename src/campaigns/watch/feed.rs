@@ -1,17 +1,23 @@
-//! What is known of one campaign's messages: the latest states, and the history of how they came about.
+//! What is known of one campaign's messages, shared: what polling sees goes in, what watchers ask comes out.
 //! The poller writes, watchers read; neither ever waits while it holds the lock.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Mutex, MutexGuard, Notify, watch};
+use tokio::{
+    sync::{Mutex, MutexGuard, Notify, watch},
+    time::Instant,
+};
 
 use super::{
-    diff::{Verdict, judge, weight},
-    log::{Limit, Log, Overrun, Seen, Told, Window},
+    diff::weight,
+    interest::{Need, Swept},
+    log::{Limit, Overrun, Seen, Told, Window},
+    state::State,
 };
 use crate::{
     error::Error,
@@ -25,10 +31,10 @@ pub(super) type Snapshot = Arc<[(u64, Seen)]>;
 /// One campaign's feed.
 pub(super) struct Feed {
     state: RwLock<State>,
-    /// Moves when there may be something for a watcher: a change, a sweep that one waited for, the end.
+    /// Moves when there may be something for a watcher: a change, a round that one waited for, the end.
     version: watch::Sender<u64>,
-    /// Wakes the poller after a write.
-    wrote: Notify,
+    /// Wakes the poller where somebody waits for it.
+    asked: Notify,
     /// Held by the poller.
     turn: Mutex<()>,
 }
@@ -36,60 +42,56 @@ pub(super) struct Feed {
 /// How polling goes.
 #[derive(Clone, Debug)]
 pub(super) struct Health {
-    /// When the last sweep that went through began.
+    /// When the last round that went through began.
     pub(super) last_poll: Option<DateTime<Utc>>,
+    /// The present pace.
+    pub(super) interval: Duration,
     /// Why the present one did not.
     pub(super) failure: Option<Error>,
 }
 
-struct Latest {
-    seen: Seen,
-    /// The number of its last change.
-    sequence: u64,
+/// What the watchers want of the next round.
+pub(super) struct Wants {
+    /// Whether anyone wants the whole campaign.
+    pub(super) whole: bool,
+    /// Whether somebody waits for a round that sees the whole campaign.
+    pub(super) owed: bool,
+    /// The messages that may still change.
+    pub(super) open: Vec<MessageId>,
+    /// The messages that are named, as far as they may still change or were never seen.
+    pub(super) named: Vec<MessageId>,
+    /// How many of these were never seen.
+    pub(super) unseen: usize,
+    /// What goes with the round, for [`Feed::swept`].
+    pub(super) basis: Basis,
 }
 
-struct State {
-    log: Log,
-    latest: HashMap<MessageId, Latest>,
-    /// Those that may still change.
-    open: HashSet<MessageId>,
-    /// Those that were here and are not any more.
-    removed: HashSet<MessageId>,
-    /// The latest states in order of their last change; made when first asked for, dropped with any change.
-    snapshot: OnceLock<Snapshot>,
-    /// This server's own writes so far.
-    writes: u64,
-    swept: Option<Swept>,
-    failure: Option<Error>,
-    end: Option<Error>,
-}
-
-/// The last sweep that went through.
+/// What a round is based on, as of its start.
 #[derive(Clone, Copy)]
-struct Swept {
-    began: DateTime<Utc>,
-    /// This server's own writes when it began.
+pub(super) struct Basis {
+    at: Instant,
     writes: u64,
-    /// The newest change when it ended.
+    joins: u64,
     head: u64,
 }
 
+/// What says how much moves.
+pub(super) struct Moves {
+    /// Whether anything has changed since the round began.
+    pub(super) changed: bool,
+    /// This server's last write.
+    pub(super) wrote: Option<Instant>,
+    /// When the first of the open messages is due that was not due before the given time.
+    pub(super) due: Option<DateTime<Utc>>,
+}
+
 impl Feed {
-    pub(super) fn new(log_capacity: usize) -> Self {
+    /// A feed that nobody has written to, and the pace at which it will be polled first.
+    pub(super) fn new(log_capacity: usize, interval: Duration) -> Self {
         Self {
-            state: RwLock::new(State {
-                log: Log::new(fastrand::u64(..), log_capacity),
-                latest: HashMap::new(),
-                open: HashSet::new(),
-                removed: HashSet::new(),
-                snapshot: OnceLock::new(),
-                writes: 0,
-                swept: None,
-                failure: None,
-                end: None,
-            }),
+            state: RwLock::new(State::new(log_capacity, interval)),
             version: watch::Sender::new(0),
-            wrote: Notify::new(),
+            asked: Notify::new(),
             turn: Mutex::new(()),
         }
     }
@@ -101,7 +103,7 @@ impl Feed {
         self.turn.lock().await
     }
 
-    /// Takes what a page, or (`confirmed`) the message itself, says, in a sweep that began then. Gives the
+    /// Takes what a page, or (`confirmed`) the message itself, says, in a round that began then. Gives the
     /// ids of those that took a step back, which must be confirmed before it is believed.
     pub(super) fn observe(
         &self,
@@ -124,18 +126,40 @@ impl Feed {
         self.tell_if(changed, state);
     }
 
-    /// Takes it that a sweep went through that began then, when this server had made `writes` writes.
-    pub(super) fn swept(&self, began: DateTime<Utc>, writes: u64) {
+    /// What the next round is for.
+    pub(super) fn wants(&self) -> Wants {
+        let state = self.read();
+        let named: Vec<_> = state.interest.named().filter(|id| state.is_unsettled(id)).cloned().collect();
+        let (writes, joins, head) = (state.writes, state.interest.joins(), state.log.head());
+        Wants {
+            whole: state.interest.is_whole(),
+            owed: state.asked.is_some_and(|need| need.whole),
+            open: state.open.iter().cloned().collect(),
+            unseen: named.iter().filter(|id| !state.open.contains(*id)).count(),
+            named,
+            basis: Basis { at: Instant::now(), writes, joins, head },
+        }
+    }
+
+    /// Takes it that a round went through that saw what was named, and all that was known, or (`whole`)
+    /// certainly the whole campaign.
+    pub(super) fn swept(&self, began: DateTime<Utc>, basis: Basis, whole: bool) {
+        let Basis { at, writes, joins, .. } = basis;
         let mut state = self.write();
-        let head = state.log.head();
-        let news = state.swept.is_none_or(|last| last.writes != writes || last.head != head);
-        state.swept = Some(Swept { began, writes, head });
+        let swept = Swept { began, at, writes, joins, head: state.log.head() };
+        let mut news = state.sweeps.push(swept, whole);
+        if let Some(need) = state.asked
+            && state.sweeps.meeting(need).next().is_some()
+        {
+            state.asked = None;
+            news = true;
+        }
         state.failure = None;
-        // A sweep that found nothing new wakes nobody: 100,000 idle watchers would be woken for nothing.
+        // A round that found nothing new wakes nobody: 100,000 idle watchers would be woken for nothing.
         self.tell_if(news, state);
     }
 
-    /// Takes it that a sweep failed.
+    /// Takes it that a round failed.
     pub(super) fn failed(&self, error: Error) {
         self.write().failure = Some(error);
     }
@@ -153,22 +177,48 @@ impl Feed {
         self.read().open.iter().filter(|id| !seen(id)).cloned().collect()
     }
 
-    /// Waits for a write of this server.
-    pub(super) async fn until_written(&self) {
-        self.wrote.notified().await;
+    /// How much moves, since that round began; messages due before `from` do not count.
+    pub(super) fn moves(&self, basis: Basis, from: DateTime<Utc>) -> Moves {
+        let state = self.read();
+        let open = state.open.iter().filter_map(|id| state.latest.get(id));
+        let due = open.filter_map(|latest| latest.seen.message.schedule.as_ref()?.time);
+        let due = due.filter(|due| *due >= from).min();
+        Moves { changed: state.log.head() > basis.head, wrote: state.wrote, due }
+    }
+
+    /// Takes it that this is the present pace of polling.
+    pub(super) fn paced(&self, interval: Duration) {
+        self.write().interval = interval;
+    }
+
+    /// Whether somebody waits for a round.
+    pub(super) fn is_asked(&self) -> bool {
+        self.read().asked.is_some()
+    }
+
+    /// Waits until somebody asks for a round.
+    pub(super) async fn until_asked(&self) {
+        loop {
+            self.asked.notified().await;
+            // Whoever asked during the last round may have been served by it.
+            if self.is_asked() {
+                return;
+            }
+        }
     }
 
     // What this server's own writes say.
 
     /// Takes it that this server changed something upstream.
     pub(super) fn wrote(&self) {
-        self.write().writes += 1;
-        self.wrote.notify_one();
-    }
-
-    /// How many writes this server has made.
-    pub(super) fn writes(&self) -> u64 {
-        self.read().writes
+        let mut state = self.write();
+        let now = Instant::now();
+        state.writes += 1;
+        state.wrote = Some(now);
+        let need = Need { whole: state.interest.is_whole(), writes: state.writes, since: now, joins: 0 };
+        state.asked = Some(state.asked.map_or(need, |asked| asked.and(need)));
+        drop(state);
+        self.asked.notify_one();
     }
 
     /// Takes it that what is known is not the present any more: nobody polled for a while. No watch begins
@@ -179,12 +229,35 @@ impl Feed {
 
     /// About how many bytes are kept.
     pub(super) fn weight(&self) -> usize {
-        let state = self.read();
-        let latest = state.latest.values().map(|latest| size_of::<Latest>() + latest.seen.weight as usize);
-        latest.sum::<usize>() + state.log.weight()
+        self.read().weight()
     }
 
     // What watchers ask.
+
+    /// Lets one more watch these messages, and gives what a round must be for it to begin: not older than
+    /// this, nor than any write of this server so far. If there was none, one is asked for.
+    pub(super) fn join(&self, ids: &HashSet<MessageId>, max_age: Duration) -> Need {
+        let mut state = self.write();
+        let now = Instant::now();
+        let joins = state.interest.join(ids);
+        let since = now.checked_sub(max_age).unwrap_or(now);
+        let need = Need { whole: ids.is_empty(), writes: state.writes, since, joins };
+        if state.sweeps.meeting(need).next().is_none() {
+            state.asked = Some(state.asked.map_or(need, |asked| asked.and(need)));
+            let fails = state.failure.is_some();
+            drop(state);
+            // Unlike a write, a watcher does not say that an upstream which failed answers again.
+            if !fails {
+                self.asked.notify_one();
+            }
+        }
+        need
+    }
+
+    /// Takes it that one who watched these has left.
+    pub(super) fn leave(&self, ids: &HashSet<MessageId>) {
+        self.write().interest.leave(ids);
+    }
 
     /// Follows the feed's version. Look at the feed after that, lest a change slip between the two.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
@@ -199,39 +272,43 @@ impl Feed {
     /// How polling goes.
     pub(super) fn health(&self) -> Health {
         let state = self.read();
-        Health { last_poll: state.swept.map(|swept| swept.began), failure: state.failure.clone() }
+        Health {
+            last_poll: state.sweeps.last().map(|last| last.began),
+            interval: state.interval,
+            failure: state.failure.clone(),
+        }
     }
 
-    /// How many messages are in which status, as of the last sweep, while that is the present as far as this
+    /// How many messages are in which status, as of the last round that saw all, while that is the present as far as this
     /// server knows. One that was terminal when last seen counts as that, for ever.
     pub(super) fn counts(&self) -> Option<Observed<Counts>> {
         let state = self.read();
-        let swept = state.swept_since(state.writes).filter(|_| state.failure.is_none())?;
+        let swept = state.sweeps.whole_since(state.writes).filter(|_| state.failure.is_none())?;
         let statuses = state.latest.values().map(|latest| latest.seen.message.status);
         Some(Observed { value: statuses.collect(), began: swept.began })
     }
 
-    /// "Now", once a sweep has defined it that began after this server's first `writes` writes: the place
-    /// from which changes are told, and when that sweep began.
-    pub(super) fn now(&self, writes: u64) -> Option<(Window, DateTime<Utc>)> {
+    /// "Now", once a round has defined it that meets the need: the place from which changes are told, and
+    /// when that round began.
+    pub(super) fn now(&self, need: Need) -> Option<(Window, DateTime<Utc>)> {
         let state = self.read();
-        state.swept_since(writes).map(|swept| (state.log.now(), swept.began))
+        state.sweeps.meeting(need).next().map(|swept| (state.log.now(), swept.began))
     }
 
     /// The same, with the present state of the messages that the options name.
     pub(super) fn snapshot(
         &self,
         options: &WatchOptions,
-        writes: u64,
+        need: Need,
     ) -> Option<(Snapshot, Window, DateTime<Utc>)> {
         let state = self.read();
-        let swept = state.swept_since(writes)?;
+        let began = state.sweeps.meeting(need).next()?.began;
         let snapshot = if options.message_ids.is_empty() {
             Arc::clone(state.snapshot.get_or_init(|| state.in_order(state.latest.values())))
         } else {
             state.in_order(options.message_ids.iter().filter_map(|id| state.latest.get(id)))
         };
-        Some((snapshot, state.log.now(), swept.began))
+        Some((snapshot, state.log.now(), began))
     }
 
     /// The rest of the state at the window's base, as it was then: of the messages that the options name,
@@ -266,17 +343,20 @@ impl Feed {
         self.read().log.read(window, watched, options.statuses, limit)
     }
 
-    /// Whether every watched message is terminal or removed, as of a sweep that no write of this server is
-    /// newer than, and the watcher at this place has been told. `witness` is a message that spoke against
-    /// it the last time: most often it still does, which spares a look at the others.
+    /// Whether every watched message is terminal or removed, as of a round that meets the need and that
+    /// neither a write of this server nor a change is newer than, and the watcher at this place has been
+    /// told. `witness` is a message that spoke against it the last time: most often it still does, which
+    /// spares a look at the others.
     pub(super) fn is_settled(
         &self,
         window: &Window,
         options: &WatchOptions,
+        need: Need,
         witness: &mut Option<MessageId>,
     ) -> bool {
         let state = self.read();
-        let at_rest = state.swept_since(state.writes).is_some_and(|swept| swept.head == state.log.head());
+        let need = Need { writes: state.writes, ..need };
+        let at_rest = state.sweeps.meeting(need).any(|swept| swept.head == state.log.head());
         if !at_rest || !state.log.is_read_up(window) {
             return false;
         }
@@ -314,60 +394,5 @@ impl Feed {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Takes one observation; gives its id back if it must be confirmed first.
-    fn take(&mut self, message: Arc<Message>, began: DateTime<Utc>, confirmed: bool) -> Option<MessageId> {
-        let known = self.latest.get_mut(&message.id);
-        let verdict = judge(known.as_ref().map(|known| &*known.seen.message), &message, confirmed);
-        if verdict == Verdict::Same {
-            return None;
-        }
-        if verdict == Verdict::StepBack {
-            return Some(message.id.clone());
-        }
-        let seen = Seen { weight: weight(&message), message };
-        self.snapshot.take();
-        if let (Verdict::Refreshed, Some(known)) = (verdict, known) {
-            self.log.refresh(known.sequence, seen.clone());
-            known.seen = seen;
-            return None;
-        }
-        let id = seen.message.id.clone();
-        if seen.message.status.is_terminal() {
-            self.open.remove(&id);
-        } else {
-            self.open.insert(id.clone());
-        }
-        self.removed.remove(&id);
-        let before = self.latest.get(&id).map(|known| (Arc::clone(&known.seen.message), known.sequence));
-        let sequence = self.log.append(seen.clone(), before, false, began);
-        self.latest.insert(id, Latest { seen, sequence });
-        None
-    }
-
-    /// Takes it that the upstream has no such message. A terminal one has told all there was to tell.
-    fn lose(&mut self, id: &MessageId, began: DateTime<Utc>) -> bool {
-        if !self.open.remove(id) {
-            return false;
-        }
-        let Some(known) = self.latest.remove(id) else { return false };
-        self.snapshot.take();
-        self.removed.insert(id.clone());
-        let before = Some((Arc::clone(&known.seen.message), known.sequence));
-        self.log.append(known.seen, before, true, began);
-        true
-    }
-
-    fn swept_since(&self, writes: u64) -> Option<Swept> {
-        self.swept.filter(|swept| swept.writes >= writes)
-    }
-
-    fn in_order<'a>(&self, latest: impl Iterator<Item = &'a Latest>) -> Snapshot {
-        let mut latest: Vec<_> = latest.collect();
-        latest.sort_unstable_by_key(|latest| latest.sequence);
-        latest.into_iter().map(|latest| (latest.sequence, latest.seen.clone())).collect()
     }
 }

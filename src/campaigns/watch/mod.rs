@@ -1,21 +1,30 @@
 //! Watching campaigns: one poller a (workspace, campaign), however many watch it.
 //!
-//! The poller sweeps over the upstream's list and writes what it sees into a feed: the latest states, and a
-//! bounded history of changes. A watcher is a place in that history, and its resume token holds that place.
+//! The poller asks in rounds and writes what it sees into a feed: the latest states, and a bounded history of
+//! changes. A full round reads the whole list; a quick one only where it may have changed (what is new at
+//! its ends, and every message that may still change); one by name, where nobody wants more, asks for the
+//! named messages alone. The pace follows what moves, and is bound by what it costs.
+//!
+//! A watcher is a place in the feed's history, and its resume token holds that place.
 //! The poller starts with the first watcher and stops with the last, or when none is being read any more;
 //! the feed is kept for a while, so that one who comes back misses nothing.
 //!
-//! `diff`, `log` and `sweep` are pure; `feed` is what is shared; `poller` writes; `cursor` reads; `feeds`
+//! `diff`, `log`, `survey` (which calls a round makes), `pace` and `interest` (who wants what) are pure;
+//! `feed`, with its `state`, is what is shared; `poller` writes, a `round` at a time; `cursor` reads; `feeds`
 //! says which feeds there are, and `presence` whether anyone reads them.
 
 mod cursor;
 mod diff;
 mod feed;
 mod feeds;
+mod interest;
 mod log;
+mod pace;
 mod poller;
 mod presence;
-mod sweep;
+mod round;
+mod state;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -48,8 +57,16 @@ use crate::{
 /// How campaigns are watched.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchConfig {
-    /// The fastest pace: the starts of two sweeps lie at least this far apart, and half of it is rest.
+    /// The fastest pace: the starts of two rounds lie at least this far apart, and half of it is rest.
     pub poll_interval: Duration,
+    /// The slowest pace, which a campaign comes to where nothing moves; at least `poll_interval`.
+    pub poll_interval_idle: Duration,
+    /// The most calls a second, at least 1, that polling makes for one campaign, on average: a minute's worth
+    /// that was not made may be made up for at once.
+    pub poll_rate: u32,
+    /// By how much of itself each rest is longer or shorter at random, 0 to 1: pollers that began together
+    /// do not stay together.
+    pub poll_jitter: f64,
     /// Messages asked for in a page.
     pub page_size: u32,
     /// Changes kept of a campaign. A watcher further behind starts from a new snapshot.
@@ -86,10 +103,13 @@ impl Default for WatchConfig {
     fn default() -> Self {
         Self {
             poll_interval: Duration::from_secs(2),
+            poll_interval_idle: Duration::from_secs(60),
+            poll_rate: 40,
+            poll_jitter: 0.1,
             page_size: 100,
             log_capacity: 65_536,
             chunk: 500,
-            chunk_bytes: 32 << 10,
+            chunk_bytes: 4 << 10,
             resume_window: Duration::from_secs(600),
             history_max_bytes: 256 << 20,
             reader_patience: Duration::from_secs(60),
@@ -143,11 +163,12 @@ impl Hub {
     }
 
     /// Takes it that this server changed something in the campaign upstream. A watch that begins from now
-    /// on is told nothing older, and none completes on anything older. The next sweep comes as soon as
+    /// on is told nothing older, and none completes on anything older. The next round comes as soon as
     /// the pace allows: `poll_interval` after the last one began, but not before half of it has been
-    /// rested, nor before the time that the upstream asked us to wait; a back-off is cut short.
+    /// rested, nor before the last one's calls are paid for by `poll_rate`, nor before the time that the
+    /// upstream asked us to wait; an idle rest and a back-off are cut short.
     pub fn wrote(&self, workspace: WorkspaceId, campaign: &CampaignId) {
-        // Nobody watches: the first sweep of the next watch will begin after this.
+        // Nobody watches: the first round of the next watch will begin after this.
         if let Some(feed) = self.0.feeds().get(&(workspace, campaign.clone())) {
             feed.wrote();
         }
@@ -169,8 +190,9 @@ impl Hub {
     /// Joins the feed's watchers, as the first where nobody watches, or where the feed has ended.
     fn join(&self, ctx: &Context, campaign: CampaignId) -> Lease {
         let key = (ctx.workspace.id, campaign);
+        let new_feed = || Feed::new(self.0.config.log_capacity, self.0.config.poll_interval);
         let mut feeds = self.0.feeds();
-        let Joined { feed, presence, start } = feeds.join(&key, || Feed::new(self.0.config.log_capacity));
+        let Joined { feed, presence, start } = feeds.join(&key, new_feed);
         if let Some(stop) = start {
             self.poll(ctx, &key.1, Arc::clone(&feed), stop);
         }
@@ -189,13 +211,13 @@ impl Hub {
     /// Starts a feed's poller, with the key of the watcher that it is started for.
     fn poll(&self, ctx: &Context, campaign: &CampaignId, feed: Arc<Feed>, stop: CancellationToken) {
         let poller = Poller {
-            client: self.0.client.clone(),
+            client: self.0.client.polling(),
             cache: self.0.cache.clone(),
             ctx: ctx.without_deadline(),
             campaign: campaign.clone(),
             feed: Arc::clone(&feed),
-            poll_interval: self.0.config.poll_interval,
-            page_size: self.0.config.page_size,
+            clock: self.0.clock,
+            config: self.0.config,
         };
         let draining = self.0.draining.clone();
         self.0.tracker.spawn(async move {
@@ -243,8 +265,9 @@ impl Lease {
         Limit { count: self.shared.config.chunk, bytes: self.shared.config.chunk_bytes }
     }
 
-    fn poll_interval(&self) -> Duration {
-        self.shared.config.poll_interval
+    /// How old the state may be that a new watch is told.
+    fn max_age(&self) -> Duration {
+        2 * self.shared.config.poll_interval
     }
 
     fn reader_patience(&self) -> Duration {

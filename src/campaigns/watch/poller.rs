@@ -1,29 +1,29 @@
-//! The one task that asks the upstream about a campaign, strictly one sweep after another.
+//! The one task that asks the upstream about a campaign, strictly one round after another.
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{cursor::draining, feed::Feed, sweep::Sweep};
+use super::{
+    WatchConfig,
+    cursor::draining,
+    feed::{Basis, Feed},
+    pace::{LIVELY, Pace, Rest},
+    round::Round,
+    survey::Survey,
+};
 use crate::{
     campaigns::cache::Cache,
+    clock::Clock,
     context::Context,
     error::{Error, Reason},
-    model::{CampaignId, Message, MessageId},
+    model::CampaignId,
     upstream,
 };
 
 /// The longest back-off, before jitter.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-
-/// Messages asked for at once, one by one, after the pages of a sweep.
-const GETS_AT_ONCE: usize = 8;
-
-/// Failures among these after which the sweep gives up. One message that the upstream cannot answer for
-/// must not keep it from asking about the others; an upstream that is down must not be asked about each.
-const MAX_FAILED_GETS: usize = 3;
 
 /// Polls one campaign.
 pub(super) struct Poller {
@@ -32,8 +32,8 @@ pub(super) struct Poller {
     pub(super) ctx: Context,
     pub(super) campaign: CampaignId,
     pub(super) feed: Arc<Feed>,
-    pub(super) poll_interval: Duration,
-    pub(super) page_size: u32,
+    pub(super) clock: Clock,
+    pub(super) config: WatchConfig,
 }
 
 impl Poller {
@@ -53,13 +53,23 @@ impl Poller {
         }
     }
 
-    /// Sweeps until the upstream refuses.
+    /// Polls round after round until the upstream refuses.
     async fn poll(&self) -> Error {
         let mut failures = 0;
+        let mut survey = Survey::new(self.config.page_size);
+        let mut pace = Pace::new(&self.config, Instant::now());
         loop {
             let started = Instant::now();
-            let outcome = self.sweep().await;
-            let mut not_before = (started + self.poll_interval).max(Instant::now() + self.poll_interval / 2);
+            let wants = self.feed.wants();
+            let basis = wants.basis;
+            let (plan, calls) = survey.plan(&wants, started);
+            self.feed.paced(pace.interval(started, calls));
+            let mut round = Round::new(self, &mut survey);
+            let outcome = round.run(plan, wants).await;
+            let calls = round.calls();
+            let lively_in = self.lively_in(&mut pace, basis);
+            let mut rest = pace.rest(started, Instant::now(), calls, lively_in);
+            self.feed.paced(rest.interval);
             match outcome {
                 Ok(()) => failures = 0,
                 Err(refusal) if is_refusal(refusal.reason()) => {
@@ -69,97 +79,44 @@ impl Poller {
                 Err(failure) => {
                     failures += 1;
                     let wait = failure.retry_delay().unwrap_or_default();
-                    not_before = not_before.max(Instant::now() + wait);
+                    rest.not_before = rest.not_before.max(Instant::now() + wait);
                     self.feed.failed(failure);
                 }
             }
-            self.rest(not_before, backoff(self.poll_interval, failures)).await;
+            self.rest(rest, backoff(self.config.poll_interval, failures)).await;
         }
     }
 
-    /// Rests until then, and for the back-off on top: but a write of this server wants to be seen, and says
-    /// that the upstream answers.
-    async fn rest(&self, not_before: Instant, backoff: Duration) {
+    /// Tells the pace what has moved since the round began, and says how long it is until a message is so
+    /// nearly due that it may move.
+    fn lively_in(&self, pace: &mut Pace, basis: Basis) -> Option<Duration> {
+        let now = self.clock.now();
+        let moves = self.feed.moves(basis, now - LIVELY);
+        if moves.changed {
+            pace.moved(Instant::now());
+        }
+        if let Some(wrote) = moves.wrote {
+            pace.moved(wrote);
+        }
+        moves.due.map(|due| (due - LIVELY - now).to_std().unwrap_or_default())
+    }
+
+    /// Rests, and for the back-off on top: but who waits for a round ends what is not due to the upstream. A
+    /// write of this server is such a one, and says that the upstream answers.
+    async fn rest(&self, rest: Rest, backoff: Duration) {
+        let unasked = if self.feed.is_asked() { rest.not_before } else { rest.unasked.max(rest.not_before) };
         tokio::select! {
-            () = sleep_until(not_before + backoff) => {}
+            () = sleep_until(unasked + backoff) => {}
             () = async {
-                self.feed.until_written().await;
-                sleep_until(not_before).await;
+                self.feed.until_asked().await;
+                sleep_until(rest.not_before).await;
             } => {}
         }
-    }
-
-    /// One sweep: the pages, then those messages that the pages leave in question, one by one. What was
-    /// seen counts even if the sweep fails later; what was not seen counts only if the upstream, asked for
-    /// it, has none.
-    async fn sweep(&self) -> Result<(), Error> {
-        // Before the first request: what is written from now on may be missed by this sweep.
-        let writes = self.feed.writes();
-        let mut sweep = Sweep::new(self.page_size);
-        let mut first_began = None;
-        let mut in_question = Vec::new();
-        let began = loop {
-            let start = self.cache.start();
-            let page = self.client.list_messages(&self.ctx, &self.campaign, sweep.next()).await?;
-            let began = *first_began.get_or_insert(page.began);
-            let step = sweep.take(page.value)?;
-            let messages: Vec<_> = step.messages.into_iter().map(Arc::new).collect();
-            self.cache.saw(
-                self.ctx.workspace.id,
-                &self.campaign,
-                start,
-                page.began,
-                messages.iter().cloned(),
-            );
-            in_question.extend(self.feed.observe(messages, began, false));
-            if step.last {
-                break began;
-            }
-        };
-        // A page that shifted can say the same twice.
-        in_question.sort_unstable();
-        in_question.dedup();
-        in_question.extend(self.feed.open_but_for(|id| sweep.has_seen(id)));
-        self.ask(in_question, began).await?;
-        self.feed.swept(began, writes);
-        Ok(())
-    }
-
-    /// Asks for messages one by one, and believes what is said of each.
-    async fn ask(&self, ids: Vec<MessageId>, began: chrono::DateTime<chrono::Utc>) -> Result<(), Error> {
-        let mut answers = stream::iter(ids)
-            .map(|id| async move {
-                let start = self.cache.start();
-                let answer = self.client.get_message(&self.ctx, &self.campaign, &id).await;
-                (id, start, answer)
-            })
-            .buffered(GETS_AT_ONCE);
-        let mut failures = Vec::new();
-        while let Some((id, start, answer)) = answers.next().await {
-            match answer {
-                Ok(message) => {
-                    // The upstream may write the id in another case than its list does.
-                    let seen = Arc::new(Message { id, ..message.value });
-                    let (workspace, seen_too) = (self.ctx.workspace.id, Arc::clone(&seen));
-                    self.cache.saw(workspace, &self.campaign, start, message.began, [seen_too]);
-                    self.feed.observe(vec![seen], began, true);
-                }
-                Err(error) if error.reason() == Reason::MessageNotFound => self.feed.gone(&id, began),
-                Err(error) if is_refusal(error.reason()) => return Err(error),
-                Err(error) => {
-                    failures.push(error);
-                    if failures.len() >= MAX_FAILED_GETS {
-                        break;
-                    }
-                }
-            }
-        }
-        failures.into_iter().next().map_or(Ok(()), Err)
     }
 }
 
 /// Whether the upstream refuses this campaign to this key: asking again changes nothing.
-fn is_refusal(reason: Reason) -> bool {
+pub(super) fn is_refusal(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::ApiKeyInvalid

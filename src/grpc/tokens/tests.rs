@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Status;
+use crate::{
+    campaigns::messages::{ANCHORS, Anchor},
+    model::Status,
+};
 
 static SECRET: LazyLock<Secret> = LazyLock::new(Secret::random);
 static TOKENS: LazyLock<PageTokens> = LazyLock::new(|| PageTokens::new(&SECRET));
@@ -18,14 +21,29 @@ fn statuses() -> impl Strategy<Value = StatusSet> {
     prop::sample::subsequence(Status::ALL.to_vec(), 0..=7).prop_map(|set| set.into_iter().collect())
 }
 
+fn position() -> impl Strategy<Value = Position> {
+    let anchor = any::<(u8, [u8; 8])>().prop_map(|(back, digest)| Anchor { back, digest });
+    let anchors = prop::collection::vec(anchor, 0..=ANCHORS);
+    let total = prop::option::of(0..u64::MAX);
+    (any::<u64>(), total, any::<(u8, u8)>(), anchors).prop_map(
+        |(offset, total, (restarts, overlap), anchors)| Position {
+            offset,
+            total,
+            restarts,
+            overlap,
+            anchors,
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn a_token_opens_to_what_was_sealed(
-        offset: u64, last: [u8; 8], workspace: [u8; 16], id in "[a-z]{1,40}", statuses in statuses(),
+        token in position(), workspace: [u8; 16], id in "[a-z]{1,40}", statuses in statuses(),
     ) {
-        let (token, workspace, campaign) = (Position { offset, last }, WorkspaceId(workspace), campaign(&id));
+        let (workspace, campaign) = (WorkspaceId(workspace), campaign(&id));
         let text = TOKENS.seal(&token, &workspace, &campaign, statuses);
-        prop_assert!(text.len() <= 64, "{}", text.len());
+        prop_assert!(text.len() <= 162, "{}", text.len());
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
         prop_assert_eq!(TOKENS.open(&text, &workspace, &campaign, statuses), Ok(token));
     }
@@ -35,7 +53,7 @@ proptest! {
         workspaces: ([u8; 16], [u8; 16]), ids in ("[a-c]{1,3}", "[a-c]{1,3}"), filters in (statuses(), statuses()),
     ) {
         let sealed = (WorkspaceId(workspaces.0), campaign(&ids.0), filters.0);
-        let text = TOKENS.seal(&Position { offset: 7, last: [7; 8] }, &sealed.0, &sealed.1, sealed.2);
+        let text = TOKENS.seal(&Position { offset: 7, ..Position::default() }, &sealed.0, &sealed.1, sealed.2);
         let other = (WorkspaceId(workspaces.1), campaign(&ids.1), filters.1);
         for (w, c, s) in [
             (other.0, sealed.1.clone(), sealed.2),
@@ -49,9 +67,9 @@ proptest! {
     }
 
     #[test]
-    fn a_token_with_any_bit_flipped_does_not_open(offset: u64, last: [u8; 8]) {
+    fn a_token_with_any_bit_flipped_does_not_open(position in position()) {
         let (workspace, campaign) = (WorkspaceId([1; 16]), campaign("c"));
-        let text = TOKENS.seal(&Position { offset, last }, &workspace, &campaign, StatusSet::default());
+        let text = TOKENS.seal(&position, &workspace, &campaign, StatusSet::default());
         let refused = |text: &str| TOKENS.open(text, &workspace, &campaign, StatusSet::default()).is_err();
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         for bit in 0..bytes.len() * 8 {
@@ -99,9 +117,21 @@ fn a_token_of_another_purpose_or_another_server_does_not_open() {
 }
 
 #[test]
+fn a_token_of_the_form_before_this_one_does_not_open() {
+    let (workspace, campaign, statuses) = (WorkspaceId([1; 16]), campaign("c"), StatusSet::default());
+    let binding = Binding { workspace: &workspace, campaign: &campaign, filter: &[statuses.bits()] };
+    for offset in [0, 50, u64::from_be_bytes([2; 8])] {
+        let plain = [offset.to_be_bytes(), [7; 8]].concat();
+        let old = Sealer::pages(&SECRET).seal(binding, &plain);
+        let error = TOKENS.open(&old, &workspace, &campaign, statuses).unwrap_err();
+        assert_eq!(error.reason(), Reason::PageTokenInvalid);
+    }
+}
+
+#[test]
 fn two_tokens_for_the_same_place_look_different() {
     let seal = || {
-        let token = Position { offset: 1, last: [0; 8] };
+        let token = Position::default();
         TOKENS.seal(&token, &WorkspaceId([1; 16]), &campaign("c"), StatusSet::default())
     };
     assert_ne!(seal(), seal());

@@ -42,24 +42,27 @@ struct State {
     takes: Duration,
     answer: Mutex<Option<Evidence>>,
     seen: Mutex<Vec<(Instant, Class)>>,
-    flying: [AtomicUsize; 2],
-    most: [AtomicUsize; 2],
+    /// On their way, and the most there ever were: all, of imports, of polls.
+    flying: [AtomicUsize; 3],
+    most: [AtomicUsize; 3],
 }
 
 impl State {
     async fn meet(self: Arc<Self>, call: Call) -> Result<Evidence, Infallible> {
-        let class = call.operation.class();
+        let class = call.class;
         self.seen.lock().unwrap().push((Instant::now(), class));
-        for i in [0, usize::from(class == Class::Bulk)] {
-            let flying = self.flying[i].fetch_add(1, Ordering::Relaxed) + 1;
-            self.most[i].fetch_max(flying, Ordering::Relaxed);
-            if class != Class::Bulk {
-                break;
-            }
+        let counts: &[usize] = match class {
+            Class::Lookup => &[0],
+            Class::Bulk => &[0, 1],
+            Class::Poll => &[0, 2],
+        };
+        for i in counts {
+            let flying = self.flying[*i].fetch_add(1, Ordering::Relaxed) + 1;
+            self.most[*i].fetch_max(flying, Ordering::Relaxed);
         }
         sleep(self.takes).await;
-        for flying in &self.flying[..=usize::from(class == Class::Bulk)] {
-            flying.fetch_sub(1, Ordering::Relaxed);
+        for i in counts {
+            self.flying[*i].fetch_sub(1, Ordering::Relaxed);
         }
         let usual = if class == Class::Bulk { ADDED } else { FOUND };
         Ok(self.answer.lock().unwrap().clone().unwrap_or_else(|| Evidence::answered(StatusCode::OK, usual)))
@@ -95,7 +98,7 @@ impl World {
         seen.iter().filter(|(_, seen)| *seen == class).map(|(at, _)| *at).collect()
     }
 
-    pub(in crate::upstream) fn most(&self) -> [usize; 2] {
+    pub(in crate::upstream) fn most(&self) -> [usize; 3] {
         self.state.most.each_ref().map(|most| most.load(Ordering::Relaxed))
     }
 
@@ -113,6 +116,17 @@ impl World {
             })
         };
         (0..batches).map(|_| one()).collect()
+    }
+
+    /// So many polls of this workspace, all at once.
+    pub(in crate::upstream) fn polls(&self, ctx: &Context, count: usize) -> Vec<JoinHandle<()>> {
+        let one = || {
+            let (client, ctx) = (self.client.polling(), ctx.clone());
+            tokio::spawn(async move {
+                client.get_message(&ctx, &campaign(), &message_id("m1")).await.unwrap();
+            })
+        };
+        (0..count).map(|_| one()).collect()
     }
 
     /// How long a lookup takes.

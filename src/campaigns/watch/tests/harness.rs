@@ -155,6 +155,7 @@ impl Rig {
         let world = Arc::new(Mutex::new(world));
         let client = client(Arc::clone(&world), clock);
         let (draining, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let config = WatchConfig { poll_jitter: 0.0, ..config };
         let cache = Cache::new(Limits::default());
         let hub = Hub::new(client, cache, config, clock, tracker.clone(), draining.clone());
         Self { hub, draining, tracker, start, world }

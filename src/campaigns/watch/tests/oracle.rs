@@ -14,8 +14,10 @@ use crate::model::{Status, WatchEvent, WatchOptions, WatchPlace, WatchUpdate};
 
 #[derive(Clone, Debug)]
 enum Step {
+    /// Anywhere in the list: in front, at the end, in the middle; one, or more than a page.
     Add {
-        first: bool,
+        at: usize,
+        count: usize,
         status: usize,
     },
     /// Any status: forwards, or back.
@@ -38,10 +40,16 @@ enum Step {
     Rotate {
         by: usize,
     },
+    /// All of the list, by a seed.
+    Shuffle {
+        seed: u64,
+    },
     Fail(bool),
     Wrote,
+    /// One more watches, all of it, or if there is a bit in `named` the messages of that number.
     Join {
         skip: bool,
+        named: u16,
     },
     Leave {
         which: usize,
@@ -65,7 +73,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (n, status) = (0..1_000_usize, 0..WORDS.len());
     prop_oneof![
-        3 => (any::<bool>(), status.clone()).prop_map(|(first, status)| Step::Add { first, status }),
+        4 => (place(), prop_oneof![6 => Just(1), 1 => 2..20_usize], status.clone())
+            .prop_map(|(at, count, status)| Step::Add { at, count, status }),
         6 => (n.clone(), status.clone()).prop_map(|(which, status)| Step::Set { which, status }),
         1 => n.clone().prop_map(|which| Step::Remove { which }),
         1 => Just(Step::BringBack),
@@ -73,14 +82,21 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (n.clone(), status).prop_map(|(which, status)| Step::Lie { which, status }),
         1 => Just(Step::Honest),
         1 => n.clone().prop_map(|by| Step::Rotate { by }),
+        1 => any::<u64>().prop_map(|seed| Step::Shuffle { seed }),
         1 => any::<bool>().prop_map(Step::Fail),
         1 => Just(Step::Wrote),
-        1 => any::<bool>().prop_map(|skip| Step::Join { skip }),
+        1 => (any::<bool>(), prop_oneof![Just(0), any::<u16>()])
+            .prop_map(|(skip, named)| Step::Join { skip, named }),
         1 => n.clone().prop_map(|which| Step::Leave { which }),
         3 => (n.clone(), prop_oneof![3 => Just(0), 1 => 0..HISTORY]).prop_map(|(which, back)| Step::Cut { which, back }),
         4 => (n, 1..5_usize).prop_map(|(which, most)| Step::Read { which, most }),
         6 => (1..4_000_u64).prop_map(|millis| Step::Wait { millis }),
     ]
+}
+
+/// A place in the list, in per mille of its length: most often one of its ends.
+fn place() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(1_000), 0..=1_000_usize]
 }
 
 const WORDS: [&str; 8] = ["PENDING", "QUEUED", "SENDING", "SENT", "FAILED", "CANCELLED", "HELD", "PARKED"];
@@ -91,6 +107,7 @@ const HISTORY: usize = 6;
 /// What one watcher knows, by what it was told.
 struct Mirror {
     watch: Updates,
+    options: WatchOptions,
     now: Knowledge,
     /// What it knew after its last updates, with the place that each of them named.
     history: VecDeque<(WatchPlace, Knowledge)>,
@@ -105,10 +122,12 @@ struct Knowledge {
 }
 
 impl Mirror {
-    fn new(rig: &Rig, skip: bool) -> Self {
-        let watch = rig.watch(WatchOptions { snapshot: !skip, ..everything() });
+    fn new(rig: &Rig, skip: bool, named: u16) -> Self {
+        let ids = (0..16).filter(|n| named & 1 << n > 0).map(|n| id(&format!("m{n}")));
+        let options = WatchOptions { message_ids: ids.collect(), ..everything() };
+        let watch = rig.watch(WatchOptions { snapshot: !skip, ..options.clone() });
         let now = Knowledge { skipped: skip, ..Knowledge::default() };
-        Self { watch, now, history: VecDeque::new() }
+        Self { watch, options, now, history: VecDeque::new() }
     }
 
     /// Loses the stream. The new one says nothing of whether the first one skipped the present state: the
@@ -121,7 +140,7 @@ impl Mirror {
         self.now = knowledge;
         // The old stream goes first: if it was the only one, polling stops.
         self.watch = stream::empty().boxed();
-        self.watch = rig.resume(everything(), Some(place));
+        self.watch = rig.resume(self.options.clone(), Some(place));
     }
 
     fn take(&mut self, update: WatchUpdate) {
@@ -168,9 +187,9 @@ impl Knowledge {
     }
 }
 
-async fn run(steps: Vec<Step>, config: WatchConfig) {
-    let rig = Rig::with(messages(5, "PENDING"), config);
-    let mut mirrors = vec![Mirror::new(&rig, false)];
+async fn run(steps: Vec<Step>, world: World, config: WatchConfig) {
+    let rig = Rig::with(world, config);
+    let mut mirrors = vec![Mirror::new(&rig, false, 0)];
     let (mut added, mut gone) = (0, Vec::new());
     for step in steps {
         let pick = |which: usize| {
@@ -178,11 +197,13 @@ async fn run(steps: Vec<Step>, config: WatchConfig) {
             (!world.messages.is_empty()).then(|| world.messages[which % world.messages.len()].0.clone())
         };
         match step {
-            Step::Add { first, status } => {
-                added += 1;
-                let id = format!("a{added}");
+            Step::Add { at, count, status } => {
                 let mut world = rig.world();
-                if first { world.add_first(&id, WORDS[status]) } else { world.add(&id, WORDS[status]) }
+                for _ in 0..count {
+                    added += 1;
+                    let at = at * world.messages.len() / 1_000;
+                    world.messages.insert(at, (format!("a{added}"), WORDS[status].to_owned()));
+                }
             }
             Step::Set { which, status } => {
                 if let Some(id) = pick(which) {
@@ -216,9 +237,10 @@ async fn run(steps: Vec<Step>, config: WatchConfig) {
                 let by = by % world.messages.len().max(1);
                 world.messages.rotate_left(by);
             }
+            Step::Shuffle { seed } => fastrand::Rng::with_seed(seed).shuffle(&mut rig.world().messages),
             Step::Fail(fail) => rig.world().fault = fail.then_some((503, "down")),
             Step::Wrote => rig.hub.wrote(context(1).workspace.id, &campaign()),
-            Step::Join { skip } => mirrors.push(Mirror::new(&rig, skip)),
+            Step::Join { skip, named } => mirrors.push(Mirror::new(&rig, skip, named)),
             Step::Leave { which } => {
                 if !mirrors.is_empty() {
                     mirrors.swap_remove(which % mirrors.len());
@@ -244,19 +266,25 @@ async fn run(steps: Vec<Step>, config: WatchConfig) {
     }
     honest(&rig);
     rig.world().fault = None;
-    mirrors.push(Mirror::new(&rig, false));
-    // Long enough for any back-off and for the client's own attempts.
-    tokio::time::sleep(Duration::from_secs(200)).await;
+    mirrors.push(Mirror::new(&rig, false, 0));
+    mirrors.push(Mirror::new(&rig, false, 0b1010_0101));
+    // Long enough for any back-off, for the client's own attempts, and for full rounds to be paid for.
+    tokio::time::sleep(Duration::from_secs(400)).await;
     for mut mirror in mirrors {
         while let Ok(update) = tokio::time::timeout(Duration::from_secs(10), mirror.watch.next()).await {
             mirror.take(update.unwrap().unwrap());
         }
-        let mirror = mirror.now;
+        let (mirror, options) = (mirror.now, mirror.options);
         assert!(mirror.complete);
-        let truth: BTreeMap<_, _> = rig.world().messages.iter().cloned().collect();
+        let mut truth: BTreeMap<_, _> = rig.world().messages.iter().cloned().collect();
+        truth.retain(|known, _| options.watches(&id(known)));
         for (id, (status, word)) in &mirror.known {
-            // A terminal message that goes is not told of.
-            assert!(truth.get(id) == Some(word) || status.is_terminal() && !truth.contains_key(id), "{id}");
+            // A terminal message that goes is not told of; nor need one be that moves on against all custom,
+            // where nobody watches more than it.
+            let at_rest = status.is_terminal();
+            let is_named = !options.message_ids.is_empty();
+            let is_true = truth.get(id) == Some(word);
+            assert!(is_true || at_rest && (is_named || !truth.contains_key(id)), "{id}");
         }
         if !mirror.skipped {
             assert!(truth.keys().all(|id| mirror.known.contains_key(id)));
@@ -270,18 +298,37 @@ fn honest(rig: &Rig) {
     world.hidden.clear();
 }
 
+/// So many schedules as are asked for, and unasked a few: each is watched for a long time.
+fn cases() -> ProptestConfig {
+    let few = std::env::var_os("PROPTEST_CASES").is_none();
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: if few { 64 } else { usual.cases }, ..usual }
+}
+
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn replaying_what_a_watch_told_yields_the_upstreams_state(
         steps in prop::collection::vec(step(), 1..80),
         log_capacity in prop_oneof![2..12_usize, Just(10_000)],
         chunk in prop_oneof![1..4_usize, Just(500)],
-        page_size in 1..6_u32,
+        page_size in 1..12_u32,
+        count in prop_oneof![0..6_usize, 0..60_usize],
+        open in prop_oneof![Just(1), 2..20_usize],
+        tells_total: bool,
+        cap in prop::option::of(2..8_usize),
     ) {
+        let mut world = World { tells_total, cap, ..World::default() };
+        // A few that are open at one of the ends or between, the others terminal.
+        (0..count).for_each(|n| world.add(&format!("m{n}"), if n % open == 0 { "PENDING" } else { "SENT" }));
         // These readers dawdle as they please.
         let reader_patience = PATIENT;
-        let config = WatchConfig { log_capacity, chunk, page_size, reader_patience, ..Default::default() };
+        // Slow enough to hold polling back now and then, and this test from taking long.
+        let poll_rate = 4;
+        let config =
+            WatchConfig { log_capacity, chunk, page_size, poll_rate, reader_patience, ..Default::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.unwrap().block_on(run(steps, config));
+        runtime.unwrap().block_on(run(steps, world, config));
     }
 }

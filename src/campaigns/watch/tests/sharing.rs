@@ -28,6 +28,97 @@ async fn a_hundred_watchers_cost_the_upstream_what_one_costs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_thousand_watchers_of_the_whole_and_of_a_few_each_cost_what_one_costs() {
+    let mut costs = Vec::new();
+    for watchers in [1, 1_000] {
+        let rig = Rig::new(World { tells_total: true, ..messages(1_000, "QUEUED") });
+        let mut watches: Vec<_> = (0..watchers)
+            .map(|n| {
+                let ids = 1..=n % 3;
+                let message_ids = ids.map(|i| id(&format!("m{}", (n * i) % 1_000))).collect();
+                rig.watch(WatchOptions { message_ids, ..everything() })
+            })
+            .collect();
+        let told = join_all(watches.iter_mut().map(snapshot)).await;
+        assert!(told.iter().enumerate().all(|(n, told)| told.len() == [1_000, 1, 2][n % 3]));
+        for n in 0..3 {
+            rig.world().set(&format!("m{n}"), "SENT");
+            let told = join_all(watches.iter_mut().step_by(3).map(changes)).await;
+            assert!(told.iter().all(|told| *told == [format!("m{n}: QUEUED -> SENT")]));
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        costs.push(rig.world().requests.len());
+    }
+    assert_eq!(costs[0], costs[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_that_all_name_their_messages_cost_a_call_a_message_until_one_wants_the_whole() {
+    let rig = Rig::new(World { tells_total: true, ..messages(5_000, "QUEUED") });
+    let named = |ids: [&str; 2]| WatchOptions { message_ids: ids.map(id).into(), ..everything() };
+    let mut watches = [rig.watch(named(["m1", "m2"])), rig.watch(named(["m2", "later"]))];
+    assert_eq!(snapshot(&mut watches[0]).await.len(), 2);
+    assert_eq!(snapshot(&mut watches[1]).await, ["m2: new QUEUED"]);
+    let asked = || {
+        let world = rig.world();
+        (world.lists(), world.gets())
+    };
+    assert_eq!(asked(), (0, 3));
+    // What others have asked for already is there at once.
+    assert_eq!(snapshot(&mut rig.watch(named(["m1", "later"]))).await.len(), 1);
+    assert_eq!(asked(), (0, 3));
+    rig.world().set("m1", "SENT");
+    rig.world().add_first("later", "SENT");
+    assert_eq!(changes(&mut watches[0]).await, ["m1: QUEUED -> SENT"]);
+    assert_eq!(changes(&mut watches[1]).await, ["later: new SENT"]);
+    rig.world().requests.clear();
+    quiet(&mut watches[0], 60).await;
+    let (lists, gets) = asked();
+    assert!(lists == 0 && (29..=30).contains(&gets), "what is terminal is not asked for: {gets}");
+    let mut whole = rig.watch(everything());
+    assert_eq!(snapshot(&mut whole).await.len(), 5_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_campaign_that_its_own_list_does_not_know_ends_the_watch_of_a_named_message() {
+    let rig = Rig::new(World::default());
+    rig.world().script = Some(Box::new(|world, _| {
+        let is_list = world.requests.last().is_some_and(|path| path.contains("offset="));
+        world.fault = Some((404, if is_list { "Campaign not found" } else { "Not found" }));
+    }));
+    let mut watch = rig.watch(WatchOptions { message_ids: [id("m")].into(), ..everything() });
+    assert_eq!(end(&mut watch).await.unwrap().reason(), crate::error::Reason::CampaignNotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_an_idle_campaign_is_told_nothing_old_and_waits_no_idle_interval_for_it() {
+    for total in [true, false] {
+        let rig = Rig::new(World { tells_total: total, ..messages(1_000, "SENT") });
+        let heartbeat_interval = Duration::from_secs(3_600);
+        let mut first = rig.watch(WatchOptions { heartbeat_interval, ..everything() });
+        snapshot(&mut first).await;
+        let idle = |from: usize| rig.world().sweep_starts.len() - from;
+        quiet(&mut first, 299).await;
+        let sweeps = idle(0);
+        assert!(sweeps >= 100, "{sweeps}");
+        tokio::time::sleep(Duration::from_secs(1_800)).await;
+        let slow = idle(sweeps);
+        assert!((25..60).contains(&slow), "{slow}");
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        rig.world().add_first("new", "QUEUED");
+        let began = tokio::time::Instant::now();
+        let told = snapshot(&mut rig.watch(everything())).await;
+        assert!(told.contains(&"new: new QUEUED".to_owned()));
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        // And something moves again.
+        assert_eq!(changes(&mut first).await, ["new: new QUEUED"]);
+        rig.world().set("new", "SENT");
+        let told = tokio::time::timeout(Duration::from_millis(2_100), changes(&mut first)).await;
+        assert_eq!(told.unwrap(), ["new: QUEUED -> SENT"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn polling_stops_with_the_last_watcher_and_starts_with_the_next() {
     let rig = Rig::new(messages(3, "QUEUED"));
     let (mut one, mut two) = (rig.watch(everything()), rig.watch(everything()));
@@ -126,13 +217,14 @@ async fn sweeps_begin_a_poll_interval_apart_and_a_long_one_is_followed_by_half_o
     snapshot(&mut watch).await;
     let apart = paces(&rig, &mut watch).await;
     assert!(apart.iter().all(|apart| (2_000..2_020).contains(apart)), "{apart:?}");
-    // 301 pages of 10 ms, and 1 s.
-    let config = WatchConfig { page_size: 1, ..Default::default() };
+    // Some 60 pages of ten that overlap by half, 10 ms each, and 100 ms.
+    let poll_interval = Duration::from_millis(200);
+    let config = WatchConfig { page_size: 10, poll_interval, poll_rate: 10_000, ..Default::default() };
     let rig = Rig::with(messages(300, "QUEUED"), config);
     let mut watch = rig.watch(everything());
     snapshot(&mut watch).await;
     let apart = paces(&rig, &mut watch).await;
-    assert!(!apart.is_empty() && apart.iter().all(|apart| (4_000..4_700).contains(apart)), "{apart:?}");
+    assert!(!apart.is_empty() && apart.iter().all(|apart| (680..740).contains(apart)), "{apart:?}");
 }
 
 #[tokio::test(start_paused = true)]
