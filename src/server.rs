@@ -67,6 +67,18 @@ pub struct Server {
     draining: CancellationToken,
     stopping: CancellationToken,
     tracker: TaskTracker,
+    viewer: Viewer,
+}
+
+/// Shows what the service does. Cheap to clone.
+#[derive(Clone)]
+pub struct Viewer {
+    /// The road upstream.
+    pub client: upstream::Client,
+    /// The watches.
+    pub hub: Hub,
+    /// What was read lately.
+    pub cache: Cache,
 }
 
 impl Server {
@@ -99,6 +111,7 @@ impl Server {
         let cache = Cache::new(config.cache);
         let hub =
             Hub::new(client.clone(), cache.clone(), config.watch, clock, tracker.clone(), draining.clone());
+        let viewer = Viewer { client: client.clone(), hub: hub.clone(), cache: cache.clone() };
         let writes = Writes::new(cache.clone(), hub.clone());
         let audience = Audience::new(audience::Parts {
             client: client.clone(),
@@ -127,7 +140,13 @@ impl Server {
             draining,
             stopping,
             tracker,
+            viewer,
         }
+    }
+
+    /// What shows what the service does, while it is served.
+    pub fn viewer(&self) -> Viewer {
+        self.viewer.clone()
     }
 
     /// Serves on this listener until `shutdown` ends, then drains. Returns when all is over.

@@ -29,11 +29,16 @@ const FORBIDDEN: [(&str, &str); 3] =
     [("ledger", "upstream"), ("config", "grpc"), ("upstream", "secret")];
 
 /// Side leaves: they import nothing of ours, and only these may use them.
-const LEAVES: [(&str, &[&str]); 3] = [("sandbox", &["cli"]), ("telemetry", &["cli"]), ("pb", &["grpc"])];
+const LEAVES: [(&str, &[&str]); 4] = [
+    ("sandbox", &["cli"]),
+    ("telemetry", &["cli", "grpc", "campaigns", "ledger", "upstream"]),
+    ("admin", &["cli"]),
+    ("pb", &["grpc"]),
+];
 
 /// Words that belong to one folder.
-const WORDS: [(&str, &str); 4] =
-    [("tonic", "grpc"), ("prost", "grpc"), ("reqwest", "upstream"), ("axum", "sandbox")];
+const WORDS: [(&str, &[&str]); 4] =
+    [("tonic", &["grpc"]), ("prost", &["grpc"]), ("reqwest", &["upstream"]), ("axum", &["sandbox", "admin"])];
 
 const MAX_LINES: usize = 400;
 
@@ -138,7 +143,7 @@ fn every_module_has_a_place_and_its_imports_point_downward() {
 fn words_of_the_edges_stay_at_their_edges() {
     let mut faults = Vec::new();
     for (path, module, code) in modules() {
-        for (word, home) in WORDS.iter().filter(|(_, home)| *home != module) {
+        for (word, homes) in WORDS.iter().filter(|(_, homes)| !homes.contains(&module.as_str())) {
             let named = code.match_indices(word).any(|(at, _)| {
                 let before = code[..at].chars().next_back();
                 let after = code[at + word.len()..].chars().next();
@@ -146,7 +151,7 @@ fn words_of_the_edges_stay_at_their_edges() {
                     && (after == Some(':') || after == Some('_'))
             });
             if named {
-                faults.push(format!("{}: {word} belongs to {home}", path.display()));
+                faults.push(format!("{}: {word} belongs to {homes:?}", path.display()));
             }
         }
     }

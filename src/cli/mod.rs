@@ -1,5 +1,6 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
+mod admin;
 mod ledger;
 mod open;
 mod sandbox;
@@ -7,6 +8,7 @@ mod serve;
 
 use std::process::ExitCode;
 
+use crate::telemetry;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,7 +39,6 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    crate::telemetry::init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("the runtime cannot start: {error}")),
@@ -45,8 +46,14 @@ pub fn run() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => serve::run(*args).await,
-            Command::Sandbox(args) => sandbox::run(*args).await,
-            Command::Ledger(args) => ledger::run(*args).await,
+            Command::Sandbox(args) => {
+                telemetry::log_only();
+                sandbox::run(*args).await
+            }
+            Command::Ledger(args) => {
+                telemetry::log_only();
+                ledger::run(*args).await
+            }
         }
     });
     match ended {

@@ -6,17 +6,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Signals,
+    admin::AdminPort,
     open::{self, Opened},
     say,
 };
 use crate::{
     clock::Clock,
-    config::{DEFAULT_UPSTREAM_URL, Flags, LedgerPlace, Place},
+    config::{DEFAULT_UPSTREAM_URL, Flags, LedgerPlace, LogFormat, Place},
     error::Error,
     ledger::Ledger,
     operator::OperatorSocket,
     sandbox::{self, Sandbox},
     server::{self, Server},
+    telemetry,
 };
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let telemetry =
+        telemetry::start(args.flags.log_format == LogFormat::Json, args.flags.admin_listen.is_some())?;
+    let scrape = telemetry.scraper();
+    let served = serve(args, scrape).await;
+    // Last of all, so that what the drain did is told, too.
+    telemetry.end().await;
+    served
+}
+
+async fn serve(args: Args, scrape: Option<telemetry::Scraper>) -> anyhow::Result<()> {
     let flags = args.flags;
     // Not clap's to refuse: it counts a variable that says `false` as given.
     if flags.sandbox && flags.upstream_url != DEFAULT_UPSTREAM_URL {
@@ -61,6 +73,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .context("the upstream client cannot be built")?;
     let listener = server::listen(flags.listen).await.map_err(|problem| anyhow!(problem))?;
     let addr = listener.local_addr()?;
+    let draining = CancellationToken::new();
+    let admin = match flags.admin_listen {
+        Some(at) => Some(AdminPort::open(at, &server, scrape, draining.clone()).await?),
+        None => None,
+    };
 
     match &sandbox {
         Some(sandbox) => say(&banner(addr, sandbox)),
@@ -68,6 +85,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     }
     tell_of(&config.place, is_new, sandbox.is_some());
     let doubts = in_doubt(&ledger).await.map_err(|error| anyhow!("--ledger: {error}"))?;
+    if let Some(admin) = &admin {
+        say(&format!("the admin port is http://{}", admin.addr));
+        admin.count_doubts(ledger.clone(), doubts);
+    }
     if doubts > 0 {
         say(&format!("{doubts} items are in doubt: blubash-grpc ledger list{}", named(&config.place)));
     }
@@ -82,10 +103,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     let shutdown = async {
         signals.shutdown().await;
+        draining.cancel();
         say("draining; a second signal ends at once");
     };
     let served = server.serve(listener, shutdown).await;
     // Until here an operator may ask what the drain waits for.
+    if let Some(admin) = admin {
+        admin.close().await;
+    }
     if let Some((stopping, serving)) = operator {
         stopping.cancel();
         let _ = serving.await;
@@ -121,7 +146,7 @@ fn named(place: &Place) -> String {
 }
 
 /// How many items are in doubt, in all campaigns.
-async fn in_doubt(ledger: &Ledger) -> Result<u64, Error> {
+pub(super) async fn in_doubt(ledger: &Ledger) -> Result<u64, Error> {
     let (mut items, mut after) = (0, None);
     loop {
         let page = ledger.list_doubts(after, 500).await?;

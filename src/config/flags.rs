@@ -20,6 +20,15 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_PORT_FILE", value_name = "PATH")]
     pub port_file: Option<PathBuf>,
 
+    /// Address of the admin port: /livez, /readyz, /metrics, /buildinfo and a page for operators at /. Without
+    /// it there is none. Keep it to those who run the service: it asks for no key
+    #[arg(long, env = "BLUBASH_ADMIN_LISTEN", value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// How the log looks; json writes an object a line, with the ids of the trace that it belongs to
+    #[arg(long, env = "BLUBASH_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
     /// Base URL of the Campaigns API; plain http is allowed to loopback only
     #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
     pub upstream_url: String,
@@ -171,6 +180,15 @@ pub struct Flags {
 
 fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "expected a size, for example 90kB or 256MiB".to_owned())
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// What is known of the upstream's batches.

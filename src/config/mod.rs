@@ -9,7 +9,7 @@ use std::{num::NonZeroU32, time::Duration};
 use bytesize::ByteSize;
 
 pub use self::{
-    flags::{Batches, Flags, Idempotency},
+    flags::{Batches, Flags, Idempotency, LogFormat},
     place::{LedgerPlace, Place, PlaceFlags},
 };
 use crate::{

@@ -11,6 +11,7 @@ pub mod deadline;
 mod head;
 mod health;
 mod ingest;
+mod observe;
 pub mod rescue;
 mod service;
 pub mod status;
@@ -20,6 +21,7 @@ pub mod tokens;
 
 pub use collect::{MAX_BYTES, MAX_ITEMS};
 pub use health::Health;
+pub use observe::Observe;
 pub use service::Service;
 
 use rescue::{Rescue, RescueLayer};
@@ -42,7 +44,7 @@ pub struct StackError(#[from] tonic_reflection::server::Error);
 ///
 /// # Errors
 /// Where the compiled contract cannot be served by reflection, which a test rules out.
-pub async fn stack(service: Service) -> Result<(Health, Rescue<Routes>), StackError> {
+pub async fn stack(service: Service) -> Result<(Health, Observe<Rescue<Routes>>), StackError> {
     let (health, health_service) = health::new().await;
     // A client that compresses does so for the whole channel: a service that did not accept it would
     // answer UNIMPLEMENTED.
@@ -59,5 +61,5 @@ pub async fn stack(service: Service) -> Result<(Health, Rescue<Routes>), StackEr
         .add_service(reflection().build_v1()?.accept_compressed(gzip))
         .add_service(reflection().build_v1alpha()?.accept_compressed(gzip))
         .prepare();
-    Ok((health, RescueLayer.layer(routes)))
+    Ok((health, Observe::new(RescueLayer.layer(routes))))
 }

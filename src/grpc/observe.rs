@@ -193,8 +193,7 @@ mod tests {
     fn every_method_of_the_contract_is_told_of() {
         let contract = include_str!("../../proto/blubash/campaigns/v1/campaigns_service.proto");
         let rpcs = contract.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next());
-        let rpcs: Vec<_> =
-            rpcs.map(|rpc| format!("blubash.campaigns.v1.CampaignsService/{rpc}")).collect();
+        let rpcs: Vec<_> = rpcs.map(|rpc| format!("blubash.campaigns.v1.CampaignsService/{rpc}")).collect();
         assert_eq!(rpcs, METHODS);
     }
 }

@@ -110,6 +110,19 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How many items met which end, by the end's name.
+    pub fn by_disposition(&self) -> [(&'static str, u64); 7] {
+        [
+            ("added", self.added),
+            ("invalid", self.invalid),
+            ("rejected", self.rejected),
+            ("not_attempted", self.not_attempted),
+            ("in_doubt", self.in_doubt),
+            ("pending", self.pending),
+            ("valid", self.valid),
+        ]
+    }
+
     /// Counts one more result.
     pub fn count(&mut self, result: &ItemResult) {
         self.received += 1;

@@ -11,8 +11,7 @@ use opentelemetry::{
 use super::names::{attribute, metric};
 
 /// The bounds that the semantic conventions give for durations, in seconds.
-const SECONDS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Bounds for what a disk does, in seconds.
 const DISK_SECONDS: [f64; 10] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
@@ -34,7 +33,7 @@ pub(crate) struct Metrics {
     http: Histogram<f64>,
     retries: Counter<u64>,
     throttled: Counter<u64>,
-    circuits_opened: Counter<u64>,
+    circuits_open: UpDownCounter<i64>,
     unknown_statuses: Counter<u64>,
     cache: Counter<u64>,
     cache_results: [[KeyValue; 1]; 3],
@@ -81,14 +80,17 @@ impl Metrics {
             http: seconds(metric::HTTP_DURATION, "Duration of attempts at the upstream", &SECONDS),
             retries: counter(metric::RETRIES, "Attempts at the upstream beyond the first of a call"),
             throttled: counter(metric::THROTTLED, "Attempts that the upstream answered with 429"),
-            circuits_opened: counter(metric::CIRCUITS_OPENED, "Times that a workspace's circuit breaker opened"),
+            circuits_open: level(metric::CIRCUITS_OPEN, "Workspaces whose circuit breaker is not closed"),
             unknown_statuses: counter(
                 metric::UNKNOWN_STATUSES,
                 "Messages in a status that this version does not know",
             ),
             cache: counter(metric::CACHE_REQUESTS, "Reads, by what became of them at the cache"),
             cache_results: [result("hit"), result("shared"), result("miss")],
-            dispositions: counter(metric::DISPOSITIONS, "Items told, by their disposition; replayed ones too"),
+            dispositions: counter(
+                metric::DISPOSITIONS,
+                "Items told, by their disposition; replayed ones too",
+            ),
             schedule_mismatches: counter(
                 metric::SCHEDULE_MISMATCHES,
                 "Messages that the upstream scheduled for another instant than the IANA database gives",
@@ -146,9 +148,9 @@ impl Metrics {
         self.retries.add(1, &[]);
     }
 
-    /// A circuit breaker has opened.
-    pub(crate) fn circuit_opened(&self) {
-        self.circuits_opened.add(1, &[]);
+    /// A circuit breaker has opened (1), or closed again (-1).
+    pub(crate) fn circuit_open(&self, change: i64) {
+        self.circuits_open.add(change, &[]);
     }
 
     /// So many messages were in a status that this version does not know.
@@ -161,9 +163,11 @@ impl Metrics {
         self.cache.add(1, &self.cache_results[result as usize]);
     }
 
-    /// So many items were told with this disposition.
-    pub(crate) fn dispositions(&self, disposition: &'static str, count: u64) {
-        self.dispositions.add(count, &[KeyValue::new(attribute::DISPOSITION, disposition)]);
+    /// So many items were told with each disposition.
+    pub(crate) fn dispositions(&self, told: &[(&'static str, u64)]) {
+        for (disposition, count) in told.iter().filter(|(_, count)| *count > 0) {
+            self.dispositions.add(*count, &[KeyValue::new(attribute::DISPOSITION, *disposition)]);
+        }
     }
 
     /// The upstream scheduled a message for another instant than it should have.
@@ -195,4 +199,17 @@ impl Metrics {
     pub(crate) fn ledger_commit(&self, took: Duration) {
         self.ledger_commits.record(took.as_secs_f64(), &[]);
     }
+}
+
+/// Lets whoever collects metrics look at a number whenever it does.
+pub(crate) fn watch(
+    name: &'static str,
+    what: &'static str,
+    number: impl Fn() -> u64 + Send + Sync + 'static,
+) {
+    global::meter("blubash-grpc")
+        .u64_observable_gauge(name)
+        .with_description(what)
+        .with_callback(move |gauge| gauge.observe(number(), &[]))
+        .build();
 }

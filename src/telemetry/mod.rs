@@ -20,24 +20,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub(crate) use self::metrics::{CacheResult, metrics};
+pub(crate) use self::metrics::{CacheResult, metrics, watch};
 use self::otlp::{Fault, Wanted};
 
 /// These print headers and frames below INFO, and so keys and personal data: RUST_LOG cannot open them.
 const CAPPED: [&str; 6] = ["hyper", "hyper_util", "h2", "reqwest", "rustls", "tonic"];
 
-/// What the exporters and their HTTP libraries log must not be fed to the exporters.
+/// What the last spans and metrics get to leave, each.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(3);
-
-/// How logs look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line, with the ids of the trace that it belongs to.
-    Json,
-}
 
 /// What has been started, and is to be ended in order.
 #[derive(Default)]
@@ -48,17 +38,17 @@ pub(crate) struct Telemetry {
 }
 
 /// Starts logging to stderr, as RUST_LOG asks (default: info), and, as the OTEL_ variables ask, traces and metrics.
-/// `scraped`: somebody may ask for the metrics. To be called inside the runtime.
+/// `json`: an object a line. `scraped`: somebody may ask for the metrics. To be called inside the runtime.
 ///
 /// # Errors
 /// Where an OTEL_ variable cannot be used.
-pub(crate) fn start(format: LogFormat, scraped: bool) -> Result<Telemetry, Fault> {
+pub(crate) fn start(json: bool, scraped: bool) -> Result<Telemetry, Fault> {
     let wanted = Wanted::read(|name| std::env::var(name).ok())?;
     // The exporters' own clients need one; a second installation is no fault.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let traces = wanted.traces.then(otlp::traces).transpose()?;
     let (metrics, registry) = meters(wanted.metrics, scraped)?;
-    log(format, traces.as_ref());
+    log(json, traces.as_ref());
     if let Some(metrics) = &metrics {
         global::set_meter_provider(metrics.clone());
     }
@@ -67,7 +57,7 @@ pub(crate) fn start(format: LogFormat, scraped: bool) -> Result<Telemetry, Fault
 
 /// Starts logging alone.
 pub(crate) fn log_only() {
-    log(LogFormat::Text, None);
+    log(false, None);
 }
 
 fn meters(sent: bool, scraped: bool) -> Result<(Option<SdkMeterProvider>, Option<Registry>), Fault> {
@@ -91,23 +81,19 @@ fn meters(sent: bool, scraped: bool) -> Result<(Option<SdkMeterProvider>, Option
     Ok((Some(builder.build()), registry))
 }
 
-fn log(format: LogFormat, traces: Option<&SdkTracerProvider>) {
+fn log(json: bool, traces: Option<&SdkTracerProvider>) {
     let asked = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let caps = CAPPED.iter().fold(Targets::new().with_default(LevelFilter::TRACE), |caps, name| {
         caps.with_target(*name, LevelFilter::INFO)
     });
     // Spans are for the collector; what they say is no line of a log.
     let caps = caps.with_target(names::SPANS, LevelFilter::OFF);
-    let stderr = match format {
-        LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
-        }
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .event_format(json::Lines)
-            .with_writer(std::io::stderr)
-            .boxed(),
+    let stderr = if json {
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(json::Lines);
+        lines.with_writer(std::io::stderr).boxed()
+    } else {
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
     };
     let spans = traces.map(|traces| {
         tracing_opentelemetry::layer()
@@ -122,15 +108,9 @@ fn log(format: LogFormat, traces: Option<&SdkTracerProvider>) {
 }
 
 impl Telemetry {
-    /// The metrics as Prometheus reads them; `None` where nobody was to ask for them.
-    pub(crate) fn scrape(&self) -> Option<String> {
-        scrape(self.registry.as_ref()?)
-    }
-
-    /// A way to scrape that outlives this.
-    pub(crate) fn scraper(&self) -> Option<impl Fn() -> Option<String> + Clone + Send + Sync + 'static> {
-        let registry = self.registry.clone()?;
-        Some(move || scrape(&registry))
+    /// A way to scrape; `None` where nobody was to ask for the metrics.
+    pub(crate) fn scraper(&self) -> Option<Scraper> {
+        self.registry.clone().map(Scraper)
     }
 
     /// Sends what is left. Off the workers of the runtime: it blocks.
@@ -141,8 +121,14 @@ impl Telemetry {
     }
 }
 
-fn scrape(registry: &Registry) -> Option<String> {
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut text).ok()?;
-    String::from_utf8(text).ok()
+/// The metrics as Prometheus reads them.
+#[derive(Clone)]
+pub(crate) struct Scraper(Registry);
+
+impl Scraper {
+    pub(crate) fn scrape(&self) -> Option<String> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.0.gather(), &mut text).ok()?;
+        String::from_utf8(text).ok()
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) mod metric {
     pub(crate) const BUILD_INFO: &str = "blubash.build.info";
     pub(crate) const RETRIES: &str = "blubash.upstream.retries";
     pub(crate) const THROTTLED: &str = "blubash.upstream.throttled";
-    pub(crate) const CIRCUITS_OPENED: &str = "blubash.upstream.circuit.opened";
+    pub(crate) const CIRCUITS_OPEN: &str = "blubash.upstream.circuit.open";
     pub(crate) const UNKNOWN_STATUSES: &str = "blubash.upstream.unknown_statuses";
     pub(crate) const CACHE_REQUESTS: &str = "blubash.cache.requests";
     pub(crate) const DISPOSITIONS: &str = "blubash.dispositions";
@@ -35,4 +35,5 @@ pub(crate) mod metric {
     pub(crate) const POLL_FAILURES: &str = "blubash.poll.failures";
     pub(crate) const LEDGER_COMMITS: &str = "blubash.ledger.commit.duration";
     pub(crate) const IN_DOUBT: &str = "blubash.in_doubt.items";
+    pub(crate) const CACHE_BYTES: &str = "blubash.cache.bytes";
 }

@@ -75,8 +75,8 @@ fn env(name: &str) -> Option<String> {
 pub(super) fn resource() -> Resource {
     let named = env("OTEL_SERVICE_NAME").is_some()
         || env("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|said| said.contains("service.name="));
-    let builder = Resource::builder()
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let builder =
+        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     if named { builder } else { builder.with_service_name("blubash-grpc") }.build()
 }
 
@@ -118,7 +118,9 @@ mod tests {
     use super::*;
 
     fn read(said: &[(&str, &str)]) -> Result<Wanted, Fault> {
-        Wanted::read(|name| said.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        Wanted::read(|name| {
+            said.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]
@@ -139,7 +141,9 @@ mod tests {
         let fault = read(&[("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err().to_string();
         assert!(fault.contains("OTEL_TRACES_EXPORTER"), "{fault}");
         let json = |name: &str| (name == "OTEL_EXPORTER_OTLP_PROTOCOL").then(|| "http/json".to_owned());
-        assert!(Protocol::of("TRACES", json).unwrap_err().to_string().contains("OTEL_EXPORTER_OTLP_PROTOCOL"));
+        assert!(
+            Protocol::of("TRACES", json).unwrap_err().to_string().contains("OTEL_EXPORTER_OTLP_PROTOCOL")
+        );
         let grpc = |name: &str| (name == "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").then(|| "grpc".to_owned());
         assert_eq!(Protocol::of("TRACES", grpc).unwrap(), Protocol::Grpc);
         assert_eq!(Protocol::of("METRICS", grpc).unwrap(), Protocol::HttpProtobuf);

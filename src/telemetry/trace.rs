@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, Injector, TextMapPropagator as _},
-    trace::TraceContextExt as _,
+    trace::{SpanContext, TraceContextExt as _},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
@@ -30,10 +30,26 @@ pub(crate) fn carry_on(span: &Span, headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
 }
 
-/// Links a span to another, which is neither its parent nor its child.
-pub(crate) fn link(span: &Span, to: &Span) {
-    if !span.is_disabled() && !to.is_disabled() {
-        span.add_link(to.context().span().span_context().clone());
+/// A span that others point at, without keeping it from ending.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Link(Option<SpanContext>);
+
+impl Link {
+    /// The span that is current here.
+    pub(crate) fn here() -> Self {
+        let span = Span::current();
+        if span.is_disabled() {
+            return Self(None);
+        }
+        let context = span.context();
+        Self(Some(context.span().span_context().clone()).filter(SpanContext::is_valid))
+    }
+
+    /// Makes a span point at it.
+    pub(crate) fn add_to(&self, span: &Span) {
+        if let Some(context) = self.0.clone().filter(|_| !span.is_disabled()) {
+            span.add_link(context);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use super::evidence::Evidence;
 use crate::{
     error::{Error, Reason},
     model::WorkspaceId,
+    telemetry::metrics,
 };
 
 /// How long the circuit is open at first; it doubles each time that a probe fails ...
@@ -174,6 +175,15 @@ impl CircuitBreaker {
         }
     }
 
+    /// Its phase, in a word.
+    pub(super) fn phase(&self) -> &'static str {
+        match self.lock().phase {
+            Phase::Closed(_) => "closed",
+            Phase::Open { .. } => "open",
+            Phase::HalfOpen { .. } => "half-open",
+        }
+    }
+
     fn settle(&self, term: u64, failed: bool) {
         let mut state = self.lock();
         if state.term != term {
@@ -185,6 +195,7 @@ impl CircuitBreaker {
                 window.count(now, failed);
                 if failed && window.is_bad() {
                     self.open(&mut state, now, 1);
+                    metrics().circuit_open(1);
                 }
             }
             Phase::HalfOpen { probing, clean, times, since } => {
@@ -195,6 +206,7 @@ impl CircuitBreaker {
                     self.open(&mut state, now, times.saturating_add(1));
                 } else if *clean >= CLEAN_PROBES {
                     state.enter(Phase::Closed(Window::new(now)));
+                    metrics().circuit_open(-1);
                     tracing::info!(workspace = ?self.workspace, "the circuit is closed: the upstream answers again");
                 }
                 self.changed.notify_waiters();

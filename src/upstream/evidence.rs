@@ -51,6 +51,19 @@ pub enum Unsent {
     Cancelled,
 }
 
+impl Unsent {
+    /// Its name, for what is measured.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::StreamRefused => "stream_refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// How a request ended that may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -58,6 +71,16 @@ pub enum Broken {
     Timeout,
     /// The connection was reset or closed, or what came was not HTTP.
     Connection,
+}
+
+impl Broken {
+    /// Its name, for what is measured.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Connection => "connection",
+        }
+    }
 }
 
 /// A body, as far as it came.

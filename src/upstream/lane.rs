@@ -90,6 +90,19 @@ impl Lanes {
         Self { limits, known: Mutex::new(known) }
     }
 
+    /// A look at each.
+    pub(super) fn view(&self) -> Vec<LaneView> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |lane: &Arc<Lane>| LaneView {
+            workspace: lane.workspace(),
+            circuit: lane.breaker.phase(),
+            calls: self.limits.concurrency.saturating_sub(lane.calls.available_permits()),
+            batches: self.limits.bulk_concurrency.saturating_sub(lane.bulk.calls.available_permits()),
+            polls: self.limits.poll_concurrency.saturating_sub(lane.poll.calls.available_permits()),
+        };
+        known.lanes.values().map(view).collect()
+    }
+
     /// The lane of this workspace.
     pub(super) fn of(&self, workspace: WorkspaceId) -> Arc<Lane> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,6 +119,21 @@ impl Lanes {
         known.lanes.insert(workspace, Arc::clone(&lane));
         lane
     }
+}
+
+/// A look at one workspace's lane.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneView {
+    /// Whose it is.
+    pub workspace: WorkspaceId,
+    /// Its circuit breaker's phase: `closed`, `open` or `half-open`.
+    pub circuit: &'static str,
+    /// Calls on their way.
+    pub calls: usize,
+    /// Batches of imports among them.
+    pub batches: usize,
+    /// Polls among them.
+    pub polls: usize,
 }
 
 /// The lane of one workspace. Whoever holds it keeps it from being forgotten.

@@ -33,7 +33,7 @@ pub use self::{
     classify::{CancelAnswer, Outcome},
     config::{Batches, Config, ConfigFault},
     evidence::{Body, Broken, Evidence, Unsent},
-    lane::Admission,
+    lane::{Admission, LaneView},
     request::{Call, Operation},
 };
 use self::{
@@ -47,7 +47,8 @@ use crate::{
     clock::Clock,
     context::Context,
     error::{Error, Reason},
-    model::{CampaignId, Message, MessageId, Observed, Page, Slice},
+    model::{CampaignId, Message, MessageId, Observed, Page, Slice, Status},
+    telemetry::metrics,
 };
 
 /// The longest that one batch of an import, or a poll, waits for its turn.
@@ -131,6 +132,11 @@ impl Client {
         Self { polls: true, ..self.clone() }
     }
 
+    /// A look at each workspace's lane.
+    pub fn lanes(&self) -> Vec<LaneView> {
+        self.lanes.view()
+    }
+
     /// Fetches one message.
     pub async fn get_message(
         &self,
@@ -142,6 +148,7 @@ impl Client {
         let read = self.read(ctx, request, Operation::GetMessage).await;
         let (body, began) = read.map_err(|error| named(error, campaign, Some(id)))?;
         let message = wire::message(&body).map_err(|why| classify::invalid(&why))?;
+        drift([&message]);
         if !message.id.as_str().eq_ignore_ascii_case(id.as_str()) {
             return Err(classify::invalid("it is about another message than the one asked for"));
         }
@@ -170,6 +177,7 @@ impl Client {
         let (body, began) = read.map_err(|error| named(error, campaign, None))?;
         let raw = RawPage(body);
         let page = raw.read()?;
+        drift(page.entries.iter().flatten());
         let nameless = page.entries.iter().filter(|entry| entry.is_none()).count();
         if nameless > 0 {
             tracing::warn!(
@@ -273,6 +281,14 @@ impl Client {
 
     async fn send(&self, call: Call) -> Result<Evidence, Error> {
         self.stack.clone().oneshot(call).await
+    }
+}
+
+/// Counts what the upstream says that this version does not know.
+fn drift<'a>(messages: impl IntoIterator<Item = &'a Message>) {
+    let unknown = messages.into_iter().filter(|message| message.status == Status::Unknown).count();
+    if unknown > 0 {
+        metrics().unknown_statuses(unknown as u64);
     }
 }
 

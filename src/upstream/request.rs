@@ -95,6 +95,16 @@ impl Operation {
         }
     }
 
+    /// Its HTTP method, and its path without any id.
+    pub(super) fn route(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::GetMessage => ("GET", "/campaigns/{campaign_id}/messages/{message_id}"),
+            Self::ListMessages => ("GET", "/campaigns/{campaign_id}/messages"),
+            Self::AddAudience(_) => ("POST", "/campaigns/{campaign_id}/audience"),
+            Self::CancelMessage(_) => ("POST", "/campaigns/{campaign_id}/messages/{message_id}/cancel"),
+        }
+    }
+
     /// Whether it may change something upstream.
     pub fn is_write(&self) -> bool {
         match self {

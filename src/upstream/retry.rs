@@ -7,7 +7,7 @@ use tokio::time::Sleep;
 use tower::retry::Policy;
 
 use super::{classify::curable, config::Batches, evidence::Evidence, request::Call, retry_budget::Budget};
-use crate::{clock::Clock, error::Applied};
+use crate::{clock::Clock, error::Applied, telemetry::metrics};
 
 /// The most attempts of one call, the first included.
 const ATTEMPTS: u32 = 4;
@@ -58,6 +58,7 @@ impl<E> Policy<Call, Evidence, E> for Retry {
         }
         let wait = self.wait(call, evidence)?;
         call.attempt += 1;
+        metrics().retry();
         Some(tokio::time::sleep(wait))
     }
 

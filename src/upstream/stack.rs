@@ -7,6 +7,8 @@ use tower::{
     Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, service_fn, util::BoxCloneSyncService,
 };
 
+use tracing::{Instrument as _, Span, field::Empty};
+
 use super::{
     config::Batches,
     evidence::{Broken, Evidence},
@@ -14,7 +16,11 @@ use super::{
     request::Call,
     retry::Retry,
 };
-use crate::{clock::Clock, error::Error};
+use crate::{
+    clock::Clock,
+    error::Error,
+    telemetry::{metrics, names, trace},
+};
 
 /// The stack: evidence, or this server's own reason to stop waiting.
 pub(super) type Stack = BoxCloneSyncService<Call, Evidence, Error>;
@@ -104,21 +110,68 @@ where
     S: Service<Call, Response = Evidence, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    service_fn(move |call: Call| {
+    service_fn(move |mut call: Call| {
         let inner = inner.clone();
         async move {
             let (operation, attempt, is_write) =
                 (call.operation.name(), call.attempt, call.operation.is_write());
+            let (method, template) = call.operation.route();
+            let span = span(method, template, attempt);
+            trace::carry_on(&span, call.request.headers_mut());
             let began = Instant::now();
-            let evidence = match timeout(call.attempt_timeout, inner.oneshot(call)).await {
+            let exchange = timeout(call.attempt_timeout, inner.oneshot(call)).instrument(span.clone());
+            let evidence = match exchange.await {
                 Ok(Ok(evidence)) => evidence,
                 Ok(Err(never)) => match never {},
                 Err(_) => Evidence::Broken { why: Broken::Timeout },
             };
+            measure(&span, method, template, began, &evidence);
             tell(operation, attempt, is_write, began, &evidence);
             Ok(evidence)
         }
     })
+}
+
+/// A span for one attempt, made only where somebody collects it.
+fn span(method: &'static str, template: &'static str, attempt: u32) -> Span {
+    let span = tracing::trace_span!(
+        target: names::SPANS,
+        "attempt",
+        "otel.name" = format_args!("{method} {template}"),
+        "otel.kind" = "client",
+        "otel.status_code" = Empty,
+        "http.request.method" = method,
+        "url.template" = template,
+        "http.request.resend_count" = Empty,
+        "http.response.status_code" = Empty,
+        "error.type" = Empty,
+    );
+    if attempt > 1 {
+        span.record("http.request.resend_count", attempt - 1);
+    }
+    span
+}
+
+/// How long the attempt took, and how it ended.
+fn measure(span: &Span, method: &'static str, template: &'static str, began: Instant, evidence: &Evidence) {
+    let ended = match evidence {
+        Evidence::Answered { status, .. } => Ok(status.as_u16()),
+        Evidence::NotSent { why } => Err(why.name()),
+        Evidence::Broken { why } => Err(why.name()),
+    };
+    match ended {
+        Ok(status) => {
+            span.record("http.response.status_code", status);
+            if status >= 400 {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        Err(why) => {
+            span.record("error.type", why);
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+    metrics().http(began.elapsed(), method, template, ended);
 }
 
 fn tell(operation: &'static str, attempt: u32, is_write: bool, began: Instant, evidence: &Evidence) {

@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Reason},
     ledger::Ending,
     model::{Disposition, ResultView},
+    telemetry::metrics,
     upstream::{Batch, Outcome},
 };
 
@@ -357,6 +358,7 @@ impl Engine {
                 tracing::warn!(%error, "the end of an ingestion could not be recorded");
             }
         }
+        metrics().dispositions(&summary.by_disposition());
         // The ingestion is no longer in use when its caller hears of its end, unless items are on their way.
         if self.flights.is_empty() {
             self.desk = None;

@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     doubt::{DoubtBreaker, Pass},
@@ -24,6 +25,10 @@ use crate::{
     error::{Error, Reason},
     ledger::{Claim, ClaimedItem, Event, Frozen, FrozenDoubt, Ingestion, Refused},
     model::CampaignId,
+    telemetry::{
+        metrics, names,
+        trace::{self, Link},
+    },
     upstream::{self, Batch, Outcome},
 };
 
@@ -46,6 +51,8 @@ pub(super) struct Desk {
     pub(super) breaker: DoubtBreaker,
     pub(super) client: upstream::Client,
     pub(super) writes: Writes,
+    /// The call that brought the items: a batch is no part of it, but says whose it is.
+    pub(super) caller: Link,
     pub(super) clock: Clock,
     pub(super) proven_keys: bool,
     /// Says that the drain's time is over.
@@ -118,7 +125,10 @@ impl Desk {
         if !ticket.take_off() {
             return Landed::Halted { number };
         }
-        let (outcome, claim) = self.send(&batch, admission).await;
+        let span = tracing::trace_span!(target: names::SPANS, parent: None, "batch", items = batch.len());
+        trace::uproot(&span);
+        self.caller.add_to(&span);
+        let (outcome, claim) = self.send(&batch, admission).instrument(span).await;
         Landed::Answered { number, batch, outcome, claim, pass }
     }
 
@@ -143,6 +153,7 @@ impl Desk {
         if self.proven_keys && is_unanswered(&outcome) {
             outcome = self.repeat(&framed, outcome, &mut claim, 1, claimed_at).await;
         }
+        count_mismatches(&outcome);
         match &outcome {
             Outcome::Refused(error) => self.writes.failed(self.ctx.workspace.id, error),
             outcome if is_unapplied(outcome) => {}
@@ -237,6 +248,16 @@ impl Desk {
     pub(super) async fn refuse(self: Arc<Self>, refused: Vec<Refused>) -> Landed {
         let indexes = refused.iter().map(|refused| refused.index).collect();
         Landed::Refused { indexes, recorded: self.ingestion.refuse(refused).await }
+    }
+}
+
+/// Counts the messages that the upstream scheduled for another instant than it should have.
+fn count_mismatches(outcome: &Outcome) {
+    let Outcome::Added(items) = outcome else { return };
+    for item in items {
+        if item.schedule.as_ref().is_some_and(|schedule| schedule.expected_time.is_some()) {
+            metrics().schedule_mismatch();
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
     error::{Error, Reason, Violation},
     ledger::{Fingerprinter, IngestionPage, Ledger, Scope},
     model::{CampaignId, Ingested, IngestionOptions, Item, ItemResult, RequestId, ResultView, Summary},
+    telemetry::trace::Link,
     upstream,
 };
 
@@ -224,6 +225,7 @@ impl Audience {
                 breaker,
                 client: parts.client.clone(),
                 writes: parts.writes.clone(),
+                caller: Link::here(),
                 clock: parts.clock,
                 proven_keys: parts.limits.proven_keys,
                 stopping: parts.stopping.clone(),

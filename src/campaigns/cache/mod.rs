@@ -35,6 +35,7 @@ use crate::{
     context::Context,
     error::{Error, Reason},
     model::{CampaignId, Counts, Message, MessageId, Observed, Page, Slice, WorkspaceId},
+    telemetry::{CacheResult, metrics},
     upstream::RawPage,
 };
 
@@ -239,6 +240,11 @@ impl Cache {
         self.0.epochs.invalidate(&Epoch::Lists(workspace, campaign.clone()));
     }
 
+    /// How many answers are kept, and about how many bytes they take.
+    pub fn size(&self) -> (u64, u64) {
+        (self.0.store.entry_count(), self.0.store.weighted_size())
+    }
+
     /// Takes note of a failure: with a key that the upstream refuses nothing of its workspace may be read.
     pub fn failed(&self, workspace: WorkspaceId, error: &Error) {
         if error.reason() == Reason::ApiKeyInvalid {
@@ -258,10 +264,12 @@ impl Cache {
     {
         let known = || self.known(key, max_staleness);
         if let Some(value) = known() {
+            metrics().cache(CacheResult::Hit);
             return Ok(value);
         }
         let allowed = max_staleness.unwrap_or(self.0.limits.moving_for);
         if allowed.is_zero() {
+            metrics().cache(CacheResult::Miss);
             return until(ctx.deadline, self.read_alone(key, fetch())).await.map(|entry| entry.value);
         }
         let now = Instant::now();
@@ -270,9 +278,16 @@ impl Cache {
         };
         let fetch = || Box::pin(fetch()) as flights::Fetch;
         let landed = match self.0.flights.board(key, known, fresh, fetch, self.clone()) {
-            Boarded::Landed(value) => return Ok(value),
-            Boarded::Flies(flight) => until(ctx.deadline, flight).await,
+            Boarded::Landed(value) => {
+                metrics().cache(CacheResult::Hit);
+                return Ok(value);
+            }
+            Boarded::Flies(flight) => {
+                metrics().cache(CacheResult::Miss);
+                until(ctx.deadline, flight).await
+            }
             Boarded::Waits(mut gate) => {
+                metrics().cache(CacheResult::Shared);
                 let landed = async {
                     let landed = gate.wait_for(Option::is_some).await;
                     landed.ok().and_then(|landed| landed.clone()).unwrap_or_else(|| Err(broke_off()))

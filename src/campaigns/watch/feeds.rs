@@ -19,6 +19,19 @@ pub(super) struct Retention {
     pub(super) max_bytes: usize,
 }
 
+/// A look at all campaigns that are or were watched.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedsView {
+    /// Campaigns that are polled.
+    pub polled: usize,
+    /// Campaigns whose history is kept for resume tokens.
+    pub resting: usize,
+    /// About how many bytes that takes.
+    pub resting_bytes: usize,
+    /// Open watches.
+    pub watchers: usize,
+}
+
 /// All feeds.
 #[derive(Default)]
 pub(super) struct Feeds {
@@ -63,6 +76,17 @@ impl Feeds {
     pub(super) fn polled(&self, key: &Key) -> Option<&Feed> {
         let slot = self.slots.get(key).filter(|slot| matches!(slot.polling, Polling::Goes(_)))?;
         Some(&*slot.feed)
+    }
+
+    /// How many are polled and how many rest, how many watch them, and about how many bytes those take that rest.
+    pub(super) fn view(&self) -> FeedsView {
+        let resting = self.resting.len();
+        FeedsView {
+            polled: self.slots.len() - resting,
+            resting,
+            resting_bytes: self.resting_bytes,
+            watchers: self.slots.values().map(|slot| slot.watchers).sum(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

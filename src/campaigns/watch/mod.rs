@@ -37,6 +37,7 @@ use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::feeds::FeedsView;
 use self::{
     cursor::Watcher,
     feed::Feed,
@@ -51,6 +52,7 @@ use crate::{
     context::Context,
     error::Error,
     model::{CampaignId, Counts, Observed, WatchOptions, WatchPlace, WatchUpdate, WorkspaceId},
+    telemetry::trace::Link,
     upstream,
 };
 
@@ -174,6 +176,11 @@ impl Hub {
         }
     }
 
+    /// A look at all campaigns that are or were watched.
+    pub fn view(&self) -> FeedsView {
+        self.0.feeds().view()
+    }
+
     /// A campaign's messages by status, as its last poll saw them: where it is watched and polling goes well,
     /// nothing was written since, and that poll is no older than `max_staleness`.
     pub fn counts(
@@ -214,6 +221,7 @@ impl Hub {
             client: self.0.client.polling(),
             cache: self.0.cache.clone(),
             ctx: ctx.without_deadline(),
+            starter: Link::here(),
             campaign: campaign.clone(),
             feed: Arc::clone(&feed),
             clock: self.0.clock,

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     WatchConfig,
@@ -19,6 +20,10 @@ use crate::{
     context::Context,
     error::{Error, Reason},
     model::CampaignId,
+    telemetry::{
+        metrics, names,
+        trace::{self, Link},
+    },
     upstream,
 };
 
@@ -34,6 +39,8 @@ pub(super) struct Poller {
     pub(super) feed: Arc<Feed>,
     pub(super) clock: Clock,
     pub(super) config: WatchConfig,
+    /// The watch that it was started for.
+    pub(super) starter: Link,
 }
 
 impl Poller {
@@ -41,12 +48,14 @@ impl Poller {
     /// under way is dropped: these are reads.
     pub(super) async fn run(self, stop: CancellationToken, drain: CancellationToken) {
         let mut last_words = LastWords(Some(Arc::clone(&self.feed)));
+        metrics().pollers(1);
         let end = tokio::select! {
             biased;
             () = stop.cancelled() => None,
             () = drain.cancelled() => Some(draining()),
             refusal = self.poll() => Some(refusal),
         };
+        metrics().pollers(-1);
         // One that was stopped leaves the feed to the next.
         if let (Some(feed), Some(end)) = (last_words.0.take(), end) {
             feed.end(end);
@@ -65,7 +74,7 @@ impl Poller {
             let (plan, calls) = survey.plan(&wants, started);
             self.feed.paced(pace.interval(started, calls));
             let mut round = Round::new(self, &mut survey);
-            let outcome = round.run(plan, wants).await;
+            let outcome = round.run(plan, wants).instrument(poll_span(&self.starter)).await;
             let calls = round.calls();
             let lively_in = self.lively_in(&mut pace, basis);
             let mut rest = pace.rest(started, Instant::now(), calls, lively_in);
@@ -77,6 +86,7 @@ impl Poller {
                     return refusal;
                 }
                 Err(failure) => {
+                    metrics().poll_failure();
                     failures += 1;
                     let wait = failure.retry_delay().unwrap_or_default();
                     rest.not_before = rest.not_before.max(Instant::now() + wait);
@@ -113,6 +123,14 @@ impl Poller {
             } => {}
         }
     }
+}
+
+/// A trace of its own: a round serves all watchers, and belongs to none of their calls.
+fn poll_span(starter: &Link) -> tracing::Span {
+    let span = tracing::trace_span!(target: names::SPANS, parent: None, "poll");
+    trace::uproot(&span);
+    starter.add_to(&span);
+    span
 }
 
 /// Whether the upstream refuses this campaign to this key: asking again changes nothing.

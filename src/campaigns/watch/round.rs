@@ -17,6 +17,7 @@ use crate::{
     campaigns::{cache::ReadStart, reading::Reading},
     error::{Error, Reason},
     model::{Message, MessageId, Observed, Page, Slice},
+    telemetry::metrics,
 };
 
 /// Messages asked for at once, one by one, after the pages of a round.
@@ -148,6 +149,7 @@ impl<'a> Round<'a> {
     /// One page of the list, and how many of its messages were not known to be there.
     async fn page(&mut self, slice: Slice) -> Result<(Page, u64), Error> {
         self.calls += 1;
+        metrics().poll_call();
         let Poller { client, cache, ctx, campaign, .. } = self.poller;
         let start = cache.start();
         let Observed { value: page, began } = client.list_messages(ctx, campaign, slice).await?;
@@ -195,6 +197,7 @@ impl<'a> Round<'a> {
         let mut answers = stream::iter(ids)
             .map(|id| {
                 *calls += 1;
+                metrics().poll_call();
                 async move {
                     let start = cache.start();
                     let answer = client.get_message(ctx, campaign, &id).await;

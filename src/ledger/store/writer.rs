@@ -19,6 +19,7 @@ use super::{
 use crate::{
     error::{Error, Reason},
     ledger::logic::{Answer, Command},
+    telemetry::metrics,
 };
 
 /// Commands that wait at most; who brings one more waits to bring it.
@@ -173,7 +174,9 @@ async fn work(mut disk: Disk, mut queue: mpsc::Receiver<Job>, later: Arc<Later>)
         if commands.is_empty() {
             disk.settle_down();
         } else {
+            let began = Instant::now();
             let done = disk.run(commands);
+            metrics().ledger_commit(began.elapsed());
             for (answer, result) in answers.into_iter().zip(done) {
                 // Who has gone away has left its claim behind, which says the rest.
                 let _ = answer.send(result);
