@@ -59,6 +59,11 @@ bench-stream *ARGS:
     benches/compare/setup.sh
     benches/compare/stream.py --reopen --ours 'target/release/blubash-grpc serve --listen 127.0.0.1:9110 --upstream-url http://127.0.0.1:9090/api/v1/campaigns --ledger file:{dir}/ledger' {{ARGS}}
 
+# Measure what many watchers of one campaign cost (ARGS: --watchers 1,100,10000 --messages 100 ...)
+fanout *ARGS:
+    cargo build --release --locked
+    cargo run --release --locked --manifest-path benches/fanout/Cargo.toml --target-dir target -- --ours 'target/release/blubash-grpc serve --ledger memory:' {{ARGS}}
+
 # Take the contract as released: later changes are held against it (CONTRIBUTING.md)
 release-contract:
     PATH=$(.ci/tools buf):$PATH; buf lint proto && buf breaking proto --against proto/released.binpb && buf build proto --exclude-source-info -o proto/released.binpb

@@ -18,7 +18,8 @@
 //! ask meanwhile. What this server writes is told to the cache and the watches, so that its next answers show it.
 //!
 //! Watching is polling, shared: one poller a workspace and campaign publishes into a log, and every watcher is
-//! a cursor into it.
+//! a cursor into it. It looks where something may have changed, reads the whole list now and then, follows the
+//! campaign's activity in its pace, and has a share of the workspace's calls.
 //!
 //! # The modules, top to bottom
 //! A module may use those below it, never one above; `tests/architecture.rs` holds it to that.

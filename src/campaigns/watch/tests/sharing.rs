@@ -105,6 +105,10 @@ async fn who_joins_an_idle_campaign_is_told_nothing_old_and_waits_no_idle_interv
         let slow = idle(sweeps);
         assert!((25..60).contains(&slow), "{slow}");
         tokio::time::sleep(Duration::from_secs(7)).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(snapshot(&mut rig.watch(everything())).await.len(), 1_000);
+        assert!(began.elapsed() < Duration::from_secs(2), "also where nothing is new: {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_secs(200)).await;
         rig.world().add_first("new", "QUEUED");
         let began = tokio::time::Instant::now();
         let told = snapshot(&mut rig.watch(everything())).await;
