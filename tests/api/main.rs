@@ -22,5 +22,6 @@ mod readme;
 mod replay;
 mod sandbox;
 mod serve;
+mod telemetry;
 mod vendor_example;
 mod watch;
