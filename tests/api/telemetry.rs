@@ -25,7 +25,10 @@ const SANDBOX: [&str; 6] = ["serve", "--sandbox", "--listen", "127.0.0.1:0", "--
 
 /// Takes what is sent to it by HTTP, and keeps it as it came: the path, and the body.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+struct Collector(Arc<Mutex<Vec<Taken>>>);
+
+/// A request's path, and its body.
+type Taken = (String, Vec<u8>);
 
 impl Collector {
     async fn start() -> (Self, String) {
