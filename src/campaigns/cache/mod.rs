@@ -6,6 +6,7 @@
 //! campaign's last write in their names, and are not found under another. `flights` lets equal reads share one
 //! request; `key` says what is kept under which name.
 
+mod epochs;
 mod fence;
 mod flights;
 mod key;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::key::ReadStart;
 use self::{
+    epochs::Epochs,
     fence::Fences,
     flights::{Boarded, Flights, Landed, Pilot},
     key::{Entry, Key, Scope, Sheet, Value},
@@ -38,10 +40,6 @@ use crate::{
     telemetry::{CacheResult, metrics},
     upstream::RawPage,
 };
-
-/// Workspaces and campaigns whose numbers are remembered. What is kept of the one looked at longest ago is
-/// lost with its number.
-const MAX_EPOCHS: u64 = 65_536;
 
 /// How old what is kept may be, where the caller says nothing, and how much of it there may be.
 #[derive(Clone, Copy, Debug)]
@@ -74,26 +72,14 @@ pub struct Cache(Arc<Shared>);
 struct Shared {
     limits: Limits,
     fences: Fences,
-    epochs: moka::sync::Cache<Epoch, u64>,
+    epochs: Epochs,
     store: moka::sync::Cache<Key, Entry>,
     flights: Flights<Key>,
-}
-
-/// What has a number that changes when all under it is to be forgotten. It is a number by chance: one that
-/// was itself forgotten never comes back.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Epoch {
-    Purges(WorkspaceId),
-    Lists(WorkspaceId, CampaignId),
 }
 
 impl Cache {
     /// An empty cache.
     pub fn new(limits: Limits) -> Self {
-        let epochs = moka::sync::Cache::builder()
-            .max_capacity(MAX_EPOCHS)
-            // A newcomer's number must not be the first to go.
-            .eviction_policy(moka::policy::EvictionPolicy::lru());
         let store = moka::sync::Cache::builder()
             .max_capacity(limits.max_bytes)
             .weigher(|_: &Key, entry: &Entry| entry.weight())
@@ -101,7 +87,7 @@ impl Cache {
         Self(Arc::new(Shared {
             limits,
             fences: Fences::new(),
-            epochs: epochs.build(),
+            epochs: Epochs::new(),
             store: store.build(),
             flights: Flights::new(),
         }))
@@ -237,7 +223,7 @@ impl Cache {
 
     /// Takes it that this server may have added messages: what pages, counts and 404s say is outdated.
     pub fn added(&self, workspace: WorkspaceId, campaign: &CampaignId) {
-        self.0.epochs.invalidate(&Epoch::Lists(workspace, campaign.clone()));
+        self.0.epochs.advance(&(workspace, campaign));
     }
 
     /// How many answers are kept, and about how many bytes they take.
@@ -248,7 +234,7 @@ impl Cache {
     /// Takes note of a failure: with a key that the upstream refuses nothing of its workspace may be read.
     pub fn failed(&self, workspace: WorkspaceId, error: &Error) {
         if error.reason() == Reason::ApiKeyInvalid {
-            self.0.epochs.invalidate(&Epoch::Purges(workspace));
+            self.0.epochs.advance(&workspace);
         }
     }
 
@@ -340,16 +326,12 @@ impl Cache {
     }
 
     fn scope(&self, workspace: WorkspaceId, campaign: &CampaignId) -> Scope {
-        let purges = self.epoch(&Epoch::Purges(workspace));
+        let purges = self.0.epochs.of(&workspace);
         Scope { workspace, purges, campaign: campaign.clone() }
     }
 
     fn lists(&self, workspace: WorkspaceId, campaign: &CampaignId) -> u64 {
-        self.epoch(&Epoch::Lists(workspace, campaign.clone()))
-    }
-
-    fn epoch(&self, of: &Epoch) -> u64 {
-        self.0.epochs.get_with_by_ref(of, || fastrand::u64(..))
+        self.0.epochs.of(&(workspace, campaign))
     }
 }
 
