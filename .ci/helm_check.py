@@ -3,7 +3,8 @@
 helm_check.py objects NODE_MODULES NAMESPACE <RENDERED    each object, against its schema and this project's rules
 helm_check.py names                                       what names something elsewhere: metrics, flags, runbooks
 helm_check.py env <RENDERED                               the server's variables, NAME=VALUE, in the sandbox
-helm_check.py rules OUT                                   the chart's alert rules, with no annotation but their summaries
+helm_check.py rules FOLDER                                the chart's alert rules, with no annotation but their summaries,
+                                                          and the dashboard's queries, as rules that promtool can check
 """
 import copy, json, pathlib, re, subprocess, sys
 
@@ -132,6 +133,15 @@ def with_unknown_field(thing):
     return bad
 
 
+def check_network(policy, pods):
+    """`helm test` calls through the policy too."""
+    (grpc,) = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] == "grpc"]
+    let_in = [peer.get("podSelector", {}).get("matchLabels", {}).items() for peer in grpc.get("from", [])]
+    for pod in pods:
+        reaches = "from" not in grpc or any(labels and labels <= pod["metadata"]["labels"].items() for labels in let_in)
+        demand(reaches, f"{pod['metadata']['name']} cannot reach the server")
+
+
 def check_objects(node_modules, namespace):
     rendered = [thing for thing in yaml.safe_load_all(sys.stdin) if thing]
     custom = [thing for thing in rendered if ".coreos.com/" in thing["apiVersion"] or "gateway." in thing["apiVersion"]]
@@ -146,6 +156,8 @@ def check_objects(node_modules, namespace):
                 demand(kubernetes_schemas_refuse(with_unknown_field(thing)), f"{name}: its schema refuses nothing")
         if thing["kind"] == "Pod":
             check_pod(name, thing["spec"])
+        if thing["kind"] == "NetworkPolicy":
+            check_network(thing, [other for other in rendered if other["kind"] == "Pod"])
         if thing["kind"] == "StatefulSet":
             check_pod(name, thing["spec"]["template"]["spec"])
             check_server(thing)
@@ -234,12 +246,16 @@ def check_alerts():
         demand(False, f"helm/tests/alerts.yaml tests {name}, which does not exist")
 
 
-def write_rules(out):
+def write_rules(folder):
     rules = yaml.safe_load(RULES.read_text())
     for group in rules["groups"]:
         for rule in group["rules"]:
             rule["annotations"] = {"summary": rule["annotations"]["summary"]}
-    pathlib.Path(out).write_text(yaml.safe_dump(rules))
+    (folder / "alerts.rules.yaml").write_text(yaml.safe_dump(rules))
+    queries = [target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel.get("targets", [])]
+    queries = [query.replace("$__rate_interval", "5m") for query in queries]
+    panels = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
+    (folder / "dashboard.rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": panels}]}))
 
 
 match sys.argv[1:]:
@@ -251,8 +267,8 @@ match sys.argv[1:]:
         check_settings()
         check_metrics()
         check_alerts()
-    case ["rules", out]:
-        write_rules(out)
+    case ["rules", folder]:
+        write_rules(pathlib.Path(folder))
     case _:
         sys.exit(__doc__)
 for problem in problems:
