@@ -36,6 +36,18 @@ ci:
 clients *LANGUAGES:
     .ci/clients {{LANGUAGES}}
 
+# Check the Helm chart and its alert rules (or some of it: just chart rules)
+chart *PARTS:
+    .ci/helm {{PARTS}}
+
+# Build the image and start it as restricted as its pod is (podman or docker)
+image *TAG:
+    .ci/image {{TAG}}
+
+# Write the program's bill of materials (CycloneDX)
+sbom *OUT:
+    .ci/sbom {{OUT}}
+
 # Make the README's first call as it is written there
 first-call:
     PATH=$(.ci/tools grpcurl):$PATH .ci/readme first-call

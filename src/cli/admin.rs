@@ -40,6 +40,7 @@ impl AdminPort {
     pub(super) async fn open(
         at: SocketAddr,
         server: &Server,
+        ledger: &Ledger,
         scrape: Option<Scraper>,
         draining: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -50,6 +51,9 @@ impl AdminPort {
             (server.viewer(), Arc::new(AtomicU64::new(UNCOUNTED)), Instant::now());
         let (cache, counted) = (viewer.cache.clone(), Arc::clone(&doubts));
         telemetry::watch(metric::CACHE_BYTES, "Bytes, about, that the cache holds", move || cache.size().1);
+        let (held, most) = (ledger.clone(), ledger.bytes().1 as u64);
+        telemetry::watch(metric::LEDGER_BYTES, "Bytes that the ledger holds", move || held.bytes().0 as u64);
+        telemetry::watch(metric::LEDGER_MAX_BYTES, "Bytes that the ledger may hold", move || most);
         let in_doubt = move || Some(counted.load(Relaxed)).filter(|items| *items != UNCOUNTED);
         let of = in_doubt.clone();
         telemetry::watch(metric::IN_DOUBT, "Items in doubt, unresolved", move || of().unwrap_or(0));

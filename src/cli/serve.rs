@@ -75,7 +75,7 @@ async fn serve(args: Args, scrape: Option<telemetry::Scraper>) -> anyhow::Result
     let addr = listener.local_addr()?;
     let draining = CancellationToken::new();
     let admin = match flags.admin_listen {
-        Some(at) => Some(AdminPort::open(at, &server, scrape, draining.clone()).await?),
+        Some(at) => Some(AdminPort::open(at, &server, &ledger, scrape, draining.clone()).await?),
         None => None,
     };
 

@@ -117,6 +117,11 @@ impl Ledger {
         Ok(Arc::new(Ingestion::new(self.clone(), scope, fresh, turn)))
     }
 
+    /// How much it holds, and the most that it may, in bytes, as its limit counts them.
+    pub fn bytes(&self) -> (usize, usize) {
+        self.0.bytes()
+    }
+
     /// What became of an ingestion's items: up to `limit` results from index `from` on, in order, that `view`
     /// lets through. `None`: never seen, or forgotten.
     ///

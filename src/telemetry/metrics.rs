@@ -75,7 +75,7 @@ impl Metrics {
             .with_description("1, with the version and the release of the IANA time zone database")
             .build()
             .record(1, &build);
-        Self {
+        let metrics = Self {
             rpc: seconds(metric::RPC_DURATION, "Duration of calls to this service", &SECONDS),
             http: seconds(metric::HTTP_DURATION, "Duration of attempts at the upstream", &SECONDS),
             retries: counter(metric::RETRIES, "Attempts at the upstream beyond the first of a call"),
@@ -104,6 +104,25 @@ impl Metrics {
                 "Duration of the ledger's commits to its file",
                 &DISK_SECONDS,
             ),
+        };
+        metrics.begin_at_nothing();
+        metrics
+    }
+
+    /// What has not happened yet shows as 0, so that its first time shows as a rise.
+    fn begin_at_nothing(&self) {
+        for counter in [
+            &self.retries,
+            &self.throttled,
+            &self.unknown_statuses,
+            &self.schedule_mismatches,
+            &self.poll_calls,
+            &self.poll_failures,
+        ] {
+            counter.add(0, &[]);
+        }
+        for level in [&self.circuits_open, &self.watchers, &self.pollers] {
+            level.add(0, &[]);
         }
     }
 

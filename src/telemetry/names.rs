@@ -35,5 +35,7 @@ pub(crate) mod metric {
     pub(crate) const POLL_FAILURES: &str = "blubash.poll.failures";
     pub(crate) const LEDGER_COMMITS: &str = "blubash.ledger.commit.duration";
     pub(crate) const IN_DOUBT: &str = "blubash.in_doubt.items";
+    pub(crate) const LEDGER_BYTES: &str = "blubash.ledger.bytes";
+    pub(crate) const LEDGER_MAX_BYTES: &str = "blubash.ledger.max_bytes";
     pub(crate) const CACHE_BYTES: &str = "blubash.cache.bytes";
 }

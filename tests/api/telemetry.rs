@@ -173,7 +173,9 @@ async fn a_collector_gets_the_callers_trace_with_an_attempt_each_and_no_key_and_
 
 #[tokio::test]
 async fn the_admin_port_says_whether_it_lives_what_it_does_and_what_it_is() {
-    let server = Running::start(&SANDBOX).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let ledger = format!("file:{}", folder.path().join("ledger").display());
+    let server = Running::start(&[&SANDBOX[..], &["--ledger", &ledger]].concat()).await;
     let admin = admin(&server);
     call(&server).await;
     assert_eq!(fetch(&format!("{admin}/livez")).await.0, 200);
@@ -193,6 +195,10 @@ async fn the_admin_port_says_whether_it_lives_what_it_does_and_what_it_is() {
         "blubash_build_info{",
     ] {
         assert!(metrics.contains(part), "{part}: {metrics}");
+    }
+    let relied_on = include_str!("../../helm/metrics.txt").lines().filter(|line| !line.starts_with('#'));
+    for name in relied_on.map(|line| line.split(' ').next().unwrap()) {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "the chart relies on {name}: {metrics}");
     }
     let (_, page) = fetch(&format!("{admin}/")).await;
     assert!(page.contains("serving") && page.contains("items in doubt"), "{page}");

@@ -37,6 +37,13 @@ pub(super) struct Shared {
     bytes: AtomicUsize,
 }
 
+impl Shared {
+    /// What the rows weigh, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
 /// The writer's side. There is one.
 pub(super) struct Disk {
     shared: Arc<Shared>,

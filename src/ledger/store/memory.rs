@@ -27,6 +27,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// What the rows weigh, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn new(max_bytes: usize) -> Self {
         Self { rows: BTreeMap::new(), bytes: 0, max_bytes, undo: Vec::new(), next_sweep: i64::MIN }
     }

@@ -93,6 +93,16 @@ impl Inline {
 }
 
 impl Store {
+    /// What the rows weigh, and the most that they may, in bytes.
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        let bytes = match &self.kind {
+            Kind::Memory(memory) => lock(memory).bytes(),
+            Kind::File(writer) => writer.shared().bytes(),
+            Kind::Inline(inline) => lock(inline).disk.shared().bytes(),
+        };
+        (bytes, self.surroundings.config.max_bytes)
+    }
+
     pub(super) fn in_memory(config: Config, clock: Clock) -> Self {
         let surroundings = Surroundings { clock, config, uses: Arc::default() };
         Self { kind: Kind::Memory(Mutex::new(Memory::new(config.max_bytes))), surroundings }
