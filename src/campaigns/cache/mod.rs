@@ -30,7 +30,7 @@ pub use self::key::ReadStart;
 use self::{
     epochs::Epochs,
     fence::Fences,
-    flights::{Boarded, Flights, Landed, Pilot},
+    flights::{Boarded, Fetch, Flights, Landed, Pilot},
     key::{Entry, Key, Scope, Sheet, Value},
 };
 use crate::{
@@ -113,7 +113,7 @@ impl Cache {
         let key = Key::message(self.scope(workspace, campaign), id);
         let fetch = || {
             let (cache, campaign, read) = (self.clone(), campaign.clone(), fetch());
-            async move {
+            boxed(async move {
                 let lists = cache.lists(workspace, &campaign);
                 match read.await {
                     Ok(seen) => Ok(Value::Message(seen.map(Arc::new))),
@@ -122,7 +122,7 @@ impl Cache {
                     }
                     Err(error) => Err(error),
                 }
-            }
+            })
         };
         let mut value = self.ask(ctx, &key, max_staleness, fetch).await?;
         // Something was added since that read began, perhaps before the caller came. The next one will not
@@ -156,7 +156,7 @@ impl Cache {
         let key = Key::Page { scope: self.scope(ctx.workspace.id, campaign), lists, slice };
         let fetch = || {
             let read = fetch();
-            async move { Ok(Value::Page(read.await?.map(Sheet::new))) }
+            boxed(async move { Ok(Value::Page(read.await?.map(Sheet::new))) })
         };
         match self.ask(ctx, &key, max_staleness, fetch).await? {
             Value::Page(Observed { value, began }) => Ok(Observed { value: value.read()?, began }),
@@ -182,7 +182,7 @@ impl Cache {
         let key = Key::Counts { scope: self.scope(ctx.workspace.id, campaign), lists };
         let fetch = || {
             let read = fetch();
-            async move { Ok(Value::Counts(read.await?)) }
+            boxed(async move { Ok(Value::Counts(read.await?)) })
         };
         match self.ask(ctx, &key, max_staleness, fetch).await? {
             Value::Counts(counts) => Ok(counts),
@@ -238,16 +238,13 @@ impl Cache {
         }
     }
 
-    async fn ask<F>(
+    async fn ask(
         &self,
         ctx: &Context,
         key: &Key,
         max_staleness: Option<Duration>,
-        fetch: impl FnOnce() -> F,
-    ) -> Result<Value, Error>
-    where
-        F: Future<Output = Result<Value, Error>> + Send + 'static,
-    {
+        fetch: impl FnOnce() -> Fetch,
+    ) -> Result<Value, Error> {
         let known = || self.known(key, max_staleness);
         if let Some(value) = known() {
             metrics().cache(CacheResult::Hit);
@@ -262,7 +259,6 @@ impl Cache {
         let fresh = |start: &ReadStart| {
             now.saturating_duration_since(start.at) <= allowed && self.0.fences.shows_all(key, start.stamp)
         };
-        let fetch = || Box::pin(fetch()) as flights::Fetch;
         let landed = match self.0.flights.board(key, known, fresh, fetch, self.clone()) {
             Boarded::Landed(value) => {
                 metrics().cache(CacheResult::Hit);
@@ -285,7 +281,7 @@ impl Cache {
     }
 
     /// Asks the upstream for one caller, who wants no age at all: another's read began before this one's call.
-    async fn read_alone(&self, key: &Key, fetch: impl Future<Output = Result<Value, Error>>) -> Landed {
+    async fn read_alone(&self, key: &Key, fetch: Fetch) -> Landed {
         let start = self.start();
         let landed = fetch.await.map(|value| Entry { value, start });
         self.landed(key, &landed);
@@ -346,6 +342,11 @@ impl Pilot<Key> for Cache {
             Err(error) => self.failed(key.scope().workspace, error),
         }
     }
+}
+
+/// A read that has not begun: boxed at once, since it is large and would be moved at each step on its way.
+fn boxed(read: impl Future<Output = Result<Value, Error>> + Send + 'static) -> Fetch {
+    Box::pin(read)
 }
 
 /// Waits for a read to land, until the caller's deadline.

@@ -83,7 +83,8 @@ impl<'de> Visitor<'de> for ListVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
+        // Most pages are asked for with this many at most; a growing list is copied each time.
+        let mut entries = Vec::with_capacity(100);
         while let Some(Record(entry)) = seq.next_element()? {
             entries.push(entry);
         }
