@@ -228,6 +228,8 @@ impl Cache {
 
     /// How many answers are kept, and about how many bytes they take.
     pub fn size(&self) -> (u64, u64) {
+        // What was kept a moment ago is counted by now.
+        self.0.store.run_pending_tasks();
         (self.0.store.entry_count(), self.0.store.weighted_size())
     }
 
