@@ -30,7 +30,6 @@ const UNCOUNTED: u64 = u64::MAX;
 /// The port, open.
 pub(super) struct AdminPort {
     pub(super) addr: SocketAddr,
-    doubts: Arc<AtomicU64>,
     closing: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
 }
@@ -39,46 +38,21 @@ impl AdminPort {
     /// Opens it. What it says of readiness ends with `draining`.
     pub(super) async fn open(
         at: SocketAddr,
-        server: &Server,
-        ledger: &Ledger,
+        levels: &Levels,
         scrape: Option<Scraper>,
         draining: CancellationToken,
     ) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind(at).await.with_context(|| format!("--admin-listen: cannot listen on {at}"))?;
         let addr = listener.local_addr()?;
-        let (viewer, doubts, started) =
-            (server.viewer(), Arc::new(AtomicU64::new(UNCOUNTED)), Instant::now());
-        let (cache, counted) = (viewer.cache.clone(), Arc::clone(&doubts));
-        telemetry::watch(metric::CACHE_BYTES, "Bytes, about, that the cache holds", move || cache.size().1);
-        let (held, most) = (ledger.clone(), ledger.bytes().1 as u64);
-        telemetry::watch(metric::LEDGER_BYTES, "Bytes that the ledger holds", move || held.bytes().0 as u64);
-        telemetry::watch(metric::LEDGER_MAX_BYTES, "Bytes that the ledger may hold", move || most);
-        let in_doubt = move || Some(counted.load(Relaxed)).filter(|items| *items != UNCOUNTED);
-        let of = in_doubt.clone();
-        telemetry::watch(metric::IN_DOUBT, "Items in doubt, unresolved", move || of().unwrap_or(0));
-        let closing = CancellationToken::new();
+        let (levels, started, closing) = (levels.clone(), Instant::now(), CancellationToken::new());
         let admin = Admin {
             is_ready: Box::new(move || !draining.is_cancelled()),
             scrape: Box::new(move || scrape.as_ref()?.scrape()),
-            status: Box::new(move || status(&viewer, in_doubt(), started)),
+            status: Box::new(move || levels.status(started)),
         };
         let serving = tokio::spawn(admin.serve(listener, closing.clone().cancelled_owned()));
-        Ok(Self { addr, doubts, closing, serving })
-    }
-
-    /// Counts the items in doubt from time to time; so many there are now.
-    pub(super) fn count_doubts(&self, ledger: Ledger, now: u64) {
-        let (doubts, closing) = (Arc::clone(&self.doubts), self.closing.clone());
-        doubts.store(now, Relaxed);
-        tokio::spawn(closing.run_until_cancelled_owned(async move {
-            loop {
-                tokio::time::sleep(COUNT_EVERY).await;
-                if let Ok(items) = in_doubt(&ledger).await {
-                    doubts.store(items, Relaxed);
-                }
-            }
-        }));
+        Ok(Self { addr, closing, serving })
     }
 
     pub(super) async fn close(self) {
@@ -88,25 +62,73 @@ impl AdminPort {
     }
 }
 
-fn status(viewer: &Viewer, in_doubt: Option<u64>, started: Instant) -> Status {
-    let watches = viewer.hub.view();
-    let (cache_entries, cache_bytes) = viewer.cache.size();
-    let workspaces = viewer.client.lanes().into_iter().map(|lane| Workspace {
-        workspace: format!("{:?}", lane.workspace),
-        circuit: lane.circuit,
-        calls: lane.calls as u64,
-        batches: lane.batches as u64,
-        polls: lane.polls as u64,
-    });
-    Status {
-        uptime_seconds: started.elapsed().as_secs(),
-        in_doubt,
-        polled_campaigns: watches.polled as u64,
-        watchers: watches.watchers as u64,
-        kept_histories: watches.resting as u64,
-        kept_history_bytes: watches.resting_bytes as u64,
-        cache_entries,
-        cache_bytes,
-        workspaces: workspaces.collect(),
+/// What stands how high: for the metrics, whoever collects them, and for the admin port's page.
+#[derive(Clone)]
+pub(super) struct Levels {
+    viewer: Viewer,
+    ledger: Ledger,
+    doubts: Arc<AtomicU64>,
+}
+
+impl Levels {
+    pub(super) fn new(server: &Server, ledger: &Ledger) -> Self {
+        let doubts = Arc::new(AtomicU64::new(UNCOUNTED));
+        Self { viewer: server.viewer(), ledger: ledger.clone(), doubts }
+    }
+
+    /// Lets whoever collects metrics look at them, and counts the items in doubt from time to time; so many there
+    /// are now. The task ends with its runtime, and does nothing that an end could cut in half.
+    pub(super) fn collect(&self, doubts: u64) {
+        self.doubts.store(doubts, Relaxed);
+        let watch = |name, what, number: fn(&Self) -> u64| {
+            let levels = self.clone();
+            telemetry::watch(name, what, move || number(&levels));
+        };
+        watch(metric::IN_DOUBT, "Items in doubt, unresolved", |l| l.in_doubt().unwrap_or(0));
+        watch(metric::CACHE_BYTES, "Bytes, about, that the cache holds", |l| l.viewer.cache.size().1);
+        watch(metric::LEDGER_BYTES, "Bytes that the ledger holds", |l| l.ledger.bytes().0 as u64);
+        watch(metric::LEDGER_MAX_BYTES, "Bytes that the ledger may hold", |l| l.ledger.bytes().1 as u64);
+        watch(metric::WATCHERS, "Open watches", |l| l.viewer.hub.view().watchers as u64);
+        watch(metric::POLLERS, "Campaigns that are polled", |l| l.viewer.hub.view().polled as u64);
+        watch(metric::CIRCUITS_OPEN, "Workspaces whose circuit breaker is not closed", |l| {
+            l.viewer.client.lanes().iter().filter(|lane| lane.circuit != "closed").count() as u64
+        });
+        let levels = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(COUNT_EVERY).await;
+                if let Ok(items) = in_doubt(&levels.ledger).await {
+                    levels.doubts.store(items, Relaxed);
+                }
+            }
+        });
+    }
+
+    fn in_doubt(&self) -> Option<u64> {
+        Some(self.doubts.load(Relaxed)).filter(|items| *items != UNCOUNTED)
+    }
+
+    fn status(&self, started: Instant) -> Status {
+        let viewer = &self.viewer;
+        let watches = viewer.hub.view();
+        let (cache_entries, cache_bytes) = viewer.cache.size();
+        let workspaces = viewer.client.lanes().into_iter().map(|lane| Workspace {
+            workspace: format!("{:?}", lane.workspace),
+            circuit: lane.circuit,
+            calls: lane.calls as u64,
+            batches: lane.batches as u64,
+            polls: lane.polls as u64,
+        });
+        Status {
+            uptime_seconds: started.elapsed().as_secs(),
+            in_doubt: self.in_doubt(),
+            polled_campaigns: watches.polled as u64,
+            watchers: watches.watchers as u64,
+            kept_histories: watches.resting as u64,
+            kept_history_bytes: watches.resting_bytes as u64,
+            cache_entries,
+            cache_bytes,
+            workspaces: workspaces.collect(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Signals,
-    admin::AdminPort,
+    admin::{AdminPort, Levels},
     open::{self, Opened},
     say,
 };
@@ -33,13 +33,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let telemetry =
         telemetry::start(args.flags.log_format == LogFormat::Json, args.flags.admin_listen.is_some())?;
     let scrape = telemetry.scraper();
-    let served = serve(args, scrape).await;
+    let served = serve(args, scrape, telemetry.is_measured()).await;
     // Last of all, so that what the drain did is told, too.
     telemetry.end().await;
     served
 }
 
-async fn serve(args: Args, scrape: Option<telemetry::Scraper>) -> anyhow::Result<()> {
+async fn serve(args: Args, scrape: Option<telemetry::Scraper>, is_measured: bool) -> anyhow::Result<()> {
     let flags = args.flags;
     // Not clap's to refuse: it counts a variable that says `false` as given.
     if flags.sandbox && flags.upstream_url != DEFAULT_UPSTREAM_URL {
@@ -74,8 +74,9 @@ async fn serve(args: Args, scrape: Option<telemetry::Scraper>) -> anyhow::Result
     let listener = server::listen(flags.listen).await.map_err(|problem| anyhow!(problem))?;
     let addr = listener.local_addr()?;
     let draining = CancellationToken::new();
+    let levels = Levels::new(&server, &ledger);
     let admin = match flags.admin_listen {
-        Some(at) => Some(AdminPort::open(at, &server, &ledger, scrape, draining.clone()).await?),
+        Some(at) => Some(AdminPort::open(at, &levels, scrape, draining.clone()).await?),
         None => None,
     };
 
@@ -87,7 +88,9 @@ async fn serve(args: Args, scrape: Option<telemetry::Scraper>) -> anyhow::Result
     let doubts = in_doubt(&ledger).await.map_err(|error| anyhow!("--ledger: {error}"))?;
     if let Some(admin) = &admin {
         say(&format!("the admin port is http://{}", admin.addr));
-        admin.count_doubts(ledger.clone(), doubts);
+    }
+    if is_measured {
+        levels.collect(doubts);
     }
     if doubts > 0 {
         say(&format!("{doubts} items are in doubt: blubash-grpc ledger list{}", named(&config.place)));

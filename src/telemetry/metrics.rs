@@ -5,7 +5,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram, UpDownCounter},
+    metrics::{Counter, Histogram},
 };
 
 use super::names::{attribute, metric};
@@ -33,14 +33,11 @@ pub(crate) struct Metrics {
     http: Histogram<f64>,
     retries: Counter<u64>,
     throttled: Counter<u64>,
-    circuits_open: UpDownCounter<i64>,
     unknown_statuses: Counter<u64>,
     cache: Counter<u64>,
     cache_results: [[KeyValue; 1]; 3],
     dispositions: Counter<u64>,
     schedule_mismatches: Counter<u64>,
-    watchers: UpDownCounter<i64>,
-    pollers: UpDownCounter<i64>,
     poll_calls: Counter<u64>,
     poll_failures: Counter<u64>,
     ledger_commits: Histogram<f64>,
@@ -64,7 +61,6 @@ impl Metrics {
                 .build()
         };
         let counter = |name, what| meter.u64_counter(name).with_description(what).build();
-        let level = |name, what| meter.i64_up_down_counter(name).with_description(what).build();
         let result = |word| [KeyValue::new(attribute::RESULT, word)];
         let build = [
             KeyValue::new("version", env!("CARGO_PKG_VERSION")),
@@ -80,7 +76,6 @@ impl Metrics {
             http: seconds(metric::HTTP_DURATION, "Duration of attempts at the upstream", &SECONDS),
             retries: counter(metric::RETRIES, "Attempts at the upstream beyond the first of a call"),
             throttled: counter(metric::THROTTLED, "Attempts that the upstream answered with 429"),
-            circuits_open: level(metric::CIRCUITS_OPEN, "Workspaces whose circuit breaker is not closed"),
             unknown_statuses: counter(
                 metric::UNKNOWN_STATUSES,
                 "Messages in a status that this version does not know",
@@ -95,8 +90,6 @@ impl Metrics {
                 metric::SCHEDULE_MISMATCHES,
                 "Messages that the upstream scheduled for another instant than the IANA database gives",
             ),
-            watchers: level(metric::WATCHERS, "Open watches"),
-            pollers: level(metric::POLLERS, "Campaigns that are polled"),
             poll_calls: counter(metric::POLL_CALLS, "Calls that polling made to the upstream"),
             poll_failures: counter(metric::POLL_FAILURES, "Rounds of polling that failed"),
             ledger_commits: seconds(
@@ -120,9 +113,6 @@ impl Metrics {
             &self.poll_failures,
         ] {
             counter.add(0, &[]);
-        }
-        for level in [&self.circuits_open, &self.watchers, &self.pollers] {
-            level.add(0, &[]);
         }
     }
 
@@ -167,11 +157,6 @@ impl Metrics {
         self.retries.add(1, &[]);
     }
 
-    /// A circuit breaker has opened (1), or closed again (-1).
-    pub(crate) fn circuit_open(&self, change: i64) {
-        self.circuits_open.add(change, &[]);
-    }
-
     /// So many messages were in a status that this version does not know.
     pub(crate) fn unknown_statuses(&self, count: u64) {
         self.unknown_statuses.add(count, &[]);
@@ -192,16 +177,6 @@ impl Metrics {
     /// The upstream scheduled a message for another instant than it should have.
     pub(crate) fn schedule_mismatch(&self) {
         self.schedule_mismatches.add(1, &[]);
-    }
-
-    /// Watches opened (1) or closed (-1).
-    pub(crate) fn watchers(&self, change: i64) {
-        self.watchers.add(change, &[]);
-    }
-
-    /// Pollers started (1) or stopped (-1).
-    pub(crate) fn pollers(&self, change: i64) {
-        self.pollers.add(change, &[]);
     }
 
     /// Polling made a call.

@@ -30,7 +30,6 @@ const CAPPED: [&str; 6] = ["hyper", "hyper_util", "h2", "reqwest", "rustls", "to
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(3);
 
 /// What has been started, and is to be ended in order.
-#[derive(Default)]
 pub(crate) struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
@@ -108,6 +107,11 @@ fn log(json: bool, traces: Option<&SdkTracerProvider>) {
 }
 
 impl Telemetry {
+    /// Whether anybody collects metrics.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.metrics.is_some()
+    }
+
     /// A way to scrape; `None` where nobody was to ask for the metrics.
     pub(crate) fn scraper(&self) -> Option<Scraper> {
         self.registry.clone().map(Scraper)

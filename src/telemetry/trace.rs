@@ -3,7 +3,6 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
-    Context,
     propagation::{Extractor, Injector, TextMapPropagator as _},
     trace::{SpanContext, TraceContextExt as _},
 };
@@ -50,13 +49,6 @@ impl Link {
         if let Some(context) = self.0.clone().filter(|_| !span.is_disabled()) {
             span.add_link(context);
         }
-    }
-}
-
-/// A span without a parent, whatever runs around it.
-pub(crate) fn uproot(span: &Span) {
-    if !span.is_disabled() {
-        let _ = span.set_parent(Context::new());
     }
 }
 

@@ -23,7 +23,6 @@ use super::evidence::Evidence;
 use crate::{
     error::{Error, Reason},
     model::WorkspaceId,
-    telemetry::metrics,
 };
 
 /// How long the circuit is open at first; it doubles each time that a probe fails ...
@@ -195,7 +194,6 @@ impl CircuitBreaker {
                 window.count(now, failed);
                 if failed && window.is_bad() {
                     self.open(&mut state, now, 1);
-                    metrics().circuit_open(1);
                 }
             }
             Phase::HalfOpen { probing, clean, times, since } => {
@@ -206,7 +204,6 @@ impl CircuitBreaker {
                     self.open(&mut state, now, times.saturating_add(1));
                 } else if *clean >= CLEAN_PROBES {
                     state.enter(Phase::Closed(Window::new(now)));
-                    metrics().circuit_open(-1);
                     tracing::info!(workspace = ?self.workspace, "the circuit is closed: the upstream answers again");
                 }
                 self.changed.notify_waiters();

@@ -155,7 +155,9 @@ async fn a_collector_gets_the_callers_trace_with_an_attempt_each_and_no_key_and_
         assert!(holds(&spans, name.as_bytes()), "no span says {name}");
     }
     assert!(holds(&spans, &hex(TRACE)) && holds(&spans, &hex(CALLER)), "the caller's trace goes on");
-    assert!(holds(&metrics, b"rpc.server.call.duration"));
+    for name in ["rpc.server.call.duration", "blubash.in_doubt.items", "blubash.upstream.circuit.open"] {
+        assert!(holds(&metrics, name.as_bytes()), "{name}: a collector gets all that a scraper gets");
+    }
     for canary in CANARIES {
         assert!(!holds(&spans, canary.as_bytes()) && !holds(&metrics, canary.as_bytes()), "{canary}");
         assert!(!said.replace(sandbox::ACME_API_KEY, "").contains(canary) || canary == sandbox::ACME_API_KEY);

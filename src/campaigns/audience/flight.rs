@@ -25,10 +25,7 @@ use crate::{
     error::{Error, Reason},
     ledger::{Claim, ClaimedItem, Event, Frozen, FrozenDoubt, Ingestion, Refused},
     model::CampaignId,
-    telemetry::{
-        metrics, names,
-        trace::{self, Link},
-    },
+    telemetry::{metrics, names, trace::Link},
     upstream::{self, Batch, Outcome},
 };
 
@@ -126,7 +123,6 @@ impl Desk {
             return Landed::Halted { number };
         }
         let span = tracing::trace_span!(target: names::SPANS, parent: None, "batch", items = batch.len());
-        trace::uproot(&span);
         self.caller.add_to(&span);
         let (outcome, claim) = self.send(&batch, admission).instrument(span).await;
         Landed::Answered { number, batch, outcome, claim, pass }

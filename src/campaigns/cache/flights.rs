@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    hash::Hash,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -13,7 +12,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::key::{Entry, ReadStart, Value};
+use super::{
+    Cache,
+    key::{Entry, Key, ReadStart, Value},
+};
 use crate::error::Error;
 
 /// What a read comes to.
@@ -64,13 +66,8 @@ impl Drop for Flight {
 }
 
 /// All reads on their way.
-pub(super) struct Flights<K>(Arc<Mutex<HashMap<K, Slot>>>);
-
-impl<K> Clone for Flights<K> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
+#[derive(Clone, Default)]
+pub(super) struct Flights(Arc<Mutex<HashMap<Key, Slot>>>);
 
 struct Slot {
     start: ReadStart,
@@ -84,20 +81,16 @@ struct Next {
     gate: Gate,
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
-    pub(super) fn new() -> Self {
-        Self(Arc::default())
-    }
-
+impl Flights {
     /// The read on its way, if it is `fresh`, else the next one. Where none is on its way: what has landed since
     /// the caller looked (`known`), or a read that begins now.
     pub(super) fn board(
         &self,
-        key: &K,
+        key: &Key,
         known: impl FnOnce() -> Option<Value>,
         fresh: impl FnOnce(&ReadStart) -> bool,
         fetch: impl FnOnce() -> Fetch,
-        pilot: impl Pilot<K>,
+        cache: &Cache,
     ) -> Boarded {
         let mut slots = self.slots();
         if let Some(slot) = slots.get_mut(key) {
@@ -115,71 +108,63 @@ impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
             return Boarded::Landed(value);
         }
         let (lands, gate) = watch::channel(None);
-        let start = pilot.start();
+        let start = cache.start();
         slots.insert(key.clone(), Slot { start, gate, next: None });
         drop(slots);
-        let flying = Flying { flights: self.clone(), key: key.clone(), is_over: false };
+        let flying = Flying { flights: self.clone(), cache: cache.clone(), key: key.clone(), is_over: false };
         let fetch = fetch();
-        Boarded::Flies(Flight(Some(flying.fly(start, fetch, lands, pilot))))
+        Boarded::Flies(Flight(Some(flying.fly(start, fetch, lands))))
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<K, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
         // Nothing under this lock leaves the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What goes on around the reads.
-pub(super) trait Pilot<K>: Send + 'static {
-    /// Says that a read begins.
-    fn start(&self) -> ReadStart;
-    /// Takes what has landed.
-    fn landed(&self, key: &K, landed: &Landed);
-}
-
 /// The reads of one name. Dropped by a panic, too, it leaves nobody waiting at a gate that never opens.
-struct Flying<K: Clone + Eq + Hash + Send + 'static> {
-    flights: Flights<K>,
-    key: K,
+struct Flying {
+    flights: Flights,
+    cache: Cache,
+    key: Key,
     is_over: bool,
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static> Flying<K> {
+impl Flying {
     /// Lands one read. The next one, if anybody waits for it, is nobody's to carry on but a task's.
     fn fly(
         mut self,
         start: ReadStart,
         fetch: Fetch,
         lands: watch::Sender<Option<Landed>>,
-        pilot: impl Pilot<K>,
     ) -> BoxFuture<'static, Landed> {
         Box::pin(async move {
             let landed = fetch.await.map(|value| Entry { value, start });
-            pilot.landed(&self.key, &landed);
-            let next = self.turn_around(&pilot);
+            self.cache.landed(&self.key, &landed);
+            let next = self.turn_around();
             lands.send_replace(Some(landed.clone()));
             if let Some((start, next)) = next {
-                tokio::spawn(self.fly(start, next.fetch, next.lands, pilot));
+                tokio::spawn(self.fly(start, next.fetch, next.lands));
             }
             landed
         })
     }
 
     /// Makes the next read, if anybody waits for one, the one that is on its way.
-    fn turn_around(&mut self, pilot: &impl Pilot<K>) -> Option<(ReadStart, Next)> {
+    fn turn_around(&mut self) -> Option<(ReadStart, Next)> {
         let mut slots = self.flights.slots();
         let Some(next) = slots.get_mut(&self.key).and_then(|slot| slot.next.take()) else {
             slots.remove(&self.key);
             self.is_over = true;
             return None;
         };
-        let start = pilot.start();
+        let start = self.cache.start();
         slots.insert(self.key.clone(), Slot { start, gate: next.gate.clone(), next: None });
         Some((start, next))
     }
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static> Drop for Flying<K> {
+impl Drop for Flying {
     fn drop(&mut self) {
         // Once it is over, the slot may be another's.
         if !self.is_over {

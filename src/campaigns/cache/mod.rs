@@ -30,7 +30,7 @@ pub use self::key::ReadStart;
 use self::{
     epochs::Epochs,
     fence::Fences,
-    flights::{Boarded, Fetch, Flights, Landed, Pilot},
+    flights::{Boarded, Fetch, Flights, Landed},
     key::{Entry, Key, Scope, Sheet, Value},
 };
 use crate::{
@@ -74,7 +74,7 @@ struct Shared {
     fences: Fences,
     epochs: Epochs,
     store: moka::sync::Cache<Key, Entry>,
-    flights: Flights<Key>,
+    flights: Flights,
 }
 
 impl Cache {
@@ -89,7 +89,7 @@ impl Cache {
             fences: Fences::new(),
             epochs: Epochs::new(),
             store: store.build(),
-            flights: Flights::new(),
+            flights: Flights::default(),
         }))
     }
 
@@ -261,7 +261,7 @@ impl Cache {
         let fresh = |start: &ReadStart| {
             now.saturating_duration_since(start.at) <= allowed && self.0.fences.shows_all(key, start.stamp)
         };
-        let landed = match self.0.flights.board(key, known, fresh, fetch, self.clone()) {
+        let landed = match self.0.flights.board(key, known, fresh, fetch, self) {
             Boarded::Landed(value) => {
                 metrics().cache(CacheResult::Hit);
                 return Ok(value);
@@ -323,6 +323,14 @@ impl Cache {
         });
     }
 
+    /// Takes what a read came to.
+    fn landed(&self, key: &Key, landed: &Landed) {
+        match landed {
+            Ok(entry) => self.put(key, entry.clone()),
+            Err(error) => self.failed(key.scope().workspace, error),
+        }
+    }
+
     fn scope(&self, workspace: WorkspaceId, campaign: &CampaignId) -> Scope {
         let purges = self.0.epochs.of(&workspace);
         Scope { workspace, purges, campaign: campaign.clone() }
@@ -330,19 +338,6 @@ impl Cache {
 
     fn lists(&self, workspace: WorkspaceId, campaign: &CampaignId) -> u64 {
         self.0.epochs.of(&(workspace, campaign))
-    }
-}
-
-impl Pilot<Key> for Cache {
-    fn start(&self) -> ReadStart {
-        Self::start(self)
-    }
-
-    fn landed(&self, key: &Key, landed: &Landed) {
-        match landed {
-            Ok(entry) => self.put(key, entry.clone()),
-            Err(error) => self.failed(key.scope().workspace, error),
-        }
     }
 }
 

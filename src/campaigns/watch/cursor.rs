@@ -19,7 +19,6 @@ use super::{
 use crate::{
     error::{Error, Reason},
     model::{MessageChange, MessageId, WatchEvent, WatchOptions, WatchPlace, WatchUpdate},
-    telemetry::metrics,
 };
 
 /// A watcher.
@@ -69,7 +68,6 @@ impl Watcher {
         mut options: WatchOptions,
         from: Option<WatchPlace>,
     ) -> Self {
-        metrics().watchers(1);
         // Subscribe, then read.
         let version = lease.feed.subscribe();
         let need = lease.feed.join(&options.message_ids, lease.max_age());
@@ -219,7 +217,6 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        metrics().watchers(-1);
         self.lease.feed.leave(&self.options.message_ids);
         if self.hungry {
             self.lease.presence.not_hungry();

@@ -279,8 +279,8 @@ impl Feed {
         }
     }
 
-    /// How many messages are in which status, as of the last round that saw all, while that is the present as far as this
-    /// server knows. One that was terminal when last seen counts as that, for ever.
+    /// How many messages are in which status, as of the last round that saw all, while that is the present as
+    /// far as this server knows. One that was terminal when last seen counts as that, for ever.
     pub(super) fn counts(&self) -> Option<Observed<Counts>> {
         let state = self.read();
         let swept = state.sweeps.whole_since(state.writes).filter(|_| state.failure.is_none())?;

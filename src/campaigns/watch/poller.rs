@@ -20,10 +20,7 @@ use crate::{
     context::Context,
     error::{Error, Reason},
     model::CampaignId,
-    telemetry::{
-        metrics, names,
-        trace::{self, Link},
-    },
+    telemetry::{metrics, names, trace::Link},
     upstream,
 };
 
@@ -48,14 +45,12 @@ impl Poller {
     /// under way is dropped: these are reads.
     pub(super) async fn run(self, stop: CancellationToken, drain: CancellationToken) {
         let mut last_words = LastWords(Some(Arc::clone(&self.feed)));
-        metrics().pollers(1);
         let end = tokio::select! {
             biased;
             () = stop.cancelled() => None,
             () = drain.cancelled() => Some(draining()),
             refusal = self.poll() => Some(refusal),
         };
-        metrics().pollers(-1);
         // One that was stopped leaves the feed to the next.
         if let (Some(feed), Some(end)) = (last_words.0.take(), end) {
             feed.end(end);
@@ -128,7 +123,6 @@ impl Poller {
 /// A trace of its own: a round serves all watchers, and belongs to none of their calls.
 fn poll_span(starter: &Link) -> tracing::Span {
     let span = tracing::trace_span!(target: names::SPANS, parent: None, "poll");
-    trace::uproot(&span);
     starter.add_to(&span);
     span
 }

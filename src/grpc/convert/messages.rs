@@ -105,10 +105,10 @@ pub fn count_messages(request: pb::CountMessagesRequest) -> Result<(CampaignId, 
     let mut wrong = Vec::new();
     let campaign = campaign_id(request.campaign_id, &mut wrong);
     let max_staleness = duration("max_staleness", request.max_staleness, &mut wrong);
-    campaign
-        .filter(|_| wrong.is_empty())
-        .map(|campaign| (campaign, max_staleness))
-        .ok_or(Error::invalid(wrong))
+    match campaign {
+        Some(campaign) if wrong.is_empty() => Ok((campaign, max_staleness)),
+        _ => Err(Error::invalid(wrong)),
+    }
 }
 
 /// A `ListMessages`.
