@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Top to bottom: a module may use those below it, never one above.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "cli",
     "server",
     "operator",
@@ -17,6 +17,7 @@ const LAYERS: [&str; 13] = [
     "ledger",
     "upstream",
     "secret",
+    "reload",
     "context",
     "clock",
     "model",

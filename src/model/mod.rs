@@ -7,6 +7,7 @@ mod id;
 mod ingestion;
 mod message;
 mod page;
+mod peer;
 mod personal;
 mod place;
 mod schedule;
@@ -21,6 +22,7 @@ pub use ingestion::{
 };
 pub use message::{Message, ResolvedSchedule, Status, StatusSet};
 pub use page::{Observed, Page, Slice};
+pub use peer::Peer;
 pub use personal::Personal;
 pub use place::WatchPlace;
 pub use schedule::{LocalTimePolicy, Moment, Schedule, ScheduleFault, parse_offset_datetime, zone};
