@@ -82,10 +82,10 @@ async fn an_overloaded_server_refuses_reads_first_says_when_to_come_again_and_an
     let app = app(&["--max-calls=5"]).await;
     app.rest.fault(json!({"operation": "get", "hang_ms": 60_000})).await;
     let mut reads = tokio::task::JoinSet::new();
-    for n in 0..4 {
-        let (mut client, id) = (app.client.clone(), SEEDED_MESSAGES[n].to_owned());
-        let request =
-            pb::GetMessageRequest { campaign_id: SEEDED.into(), message_id: id, max_staleness: None };
+    for id in &SEEDED_MESSAGES[..4] {
+        let mut client = app.client.clone();
+        let (campaign_id, message_id) = (SEEDED.to_owned(), (*id).to_owned());
+        let request = pb::GetMessageRequest { campaign_id, message_id, max_staleness: None };
         reads.spawn(async move { client.get_message(keyed(request)).await });
     }
     while app.upstream_calls("get").await.len() < 4 {
