@@ -74,7 +74,7 @@ bench-stream *ARGS:
 # Measure what many watchers of one campaign cost (ARGS: --watchers 1,100,10000 --messages 100 ...)
 fanout *ARGS:
     cargo build --release --locked
-    cargo run --release --locked --manifest-path benches/fanout/Cargo.toml --target-dir target -- --ours 'target/release/blubash-grpc serve --ledger memory:' {{ARGS}}
+    cargo run --release --locked --manifest-path benches/drivers/Cargo.toml --target-dir target --bin fanout -- --ours 'target/release/blubash-grpc serve --ledger memory:' {{ARGS}}
 
 # Take the contract as released: later changes are held against it (CONTRIBUTING.md)
 release-contract:
