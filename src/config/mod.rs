@@ -1,7 +1,13 @@
-//! What `serve` can be told: flags and variables in, plain and checked component settings out.
+//! What `serve` can be told: a file, variables and flags in, plain and checked component settings out.
 
+mod command;
+mod file;
 mod flags;
+mod layers;
+#[cfg(test)]
+mod layers_tests;
 mod place;
+mod settings;
 mod workspace_keys;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -9,8 +15,11 @@ use std::{num::NonZeroU32, time::Duration};
 use bytesize::ByteSize;
 
 pub use self::{
+    command::strangers,
     flags::{Batches, Flags, Idempotency, LogFormat},
+    layers::{Problem, Reading, Refused, Useless, read},
     place::{LedgerPlace, Place, PlaceFlags},
+    settings::{Origin, Setting, Settings},
 };
 use crate::{
     campaigns::{audience, cache, watch::WatchConfig},
@@ -71,6 +80,13 @@ impl Flags {
     /// Every setting that cannot be used.
     pub fn check(&self, upstream_url: &str) -> Result<Config, Vec<ConfigError>> {
         let mut problems = Vec::new();
+        // Not clap's to refuse: it counts a variable that says `false` as given.
+        if self.sandbox && self.upstream_url != DEFAULT_UPSTREAM_URL {
+            problems.push(ConfigError {
+                flag: "--sandbox",
+                problem: "cannot be used with --upstream-url: choose the emulator, or an upstream".to_owned(),
+            });
+        }
         let (second, minute, day) =
             (Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(86_400));
         let (pace, hour) = (Duration::from_millis(100)..=10 * minute, Duration::ZERO..=60 * minute);
