@@ -30,7 +30,8 @@ pub struct Flags {
     pub log_format: LogFormat,
 
     /// Base URL of the Campaigns API; plain http is allowed to loopback only
-    #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
+    #[arg(long, env = "BLUBASH_UPSTREAM_URL", hide_env_values = true, value_name = "URL",
+          default_value = DEFAULT_UPSTREAM_URL)]
     pub upstream_url: String,
 
     /// Start an emulator of the Campaigns API in this process and serve it: nobody is messaged

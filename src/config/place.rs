@@ -17,7 +17,7 @@ use super::ConfigError;
 pub struct PlaceFlags {
     /// File of settings: TOML, flat, a flag's name as the key (poll-interval = "2s"). A variable outweighs it,
     /// and a flag both. Paths in it begin, as on the command line, where the command is run
-    #[arg(long, env = "BLUBASH_CONFIG", value_name = "PATH")]
+    #[arg(long, env = "BLUBASH_CONFIG", value_name = "PATH", display_order = 0)]
     pub config: Option<PathBuf>,
 
     /// Where to remember what was sent. `file:PATH` keeps it through restarts; the folder is made where

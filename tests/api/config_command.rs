@@ -262,6 +262,9 @@ async fn print_shows_each_setting_to_people_and_no_password_in_any_form() {
     assert_eq!(words("poll-share"), "poll-share 25 default");
     let (code, _, said) = desk.run(&["config", "check", "--config=config.toml"]).await;
     assert!(code == 1 && !said.contains("canary"), "{said}");
+    let desk = desk.with(&[("BLUBASH_UPSTREAM_URL", "https://user:canary@example.com/a")]);
+    let (code, out, said) = desk.run(&["serve", "--help"]).await;
+    assert!(code == 0 && !out.contains("canary"), "{out}{said}");
 }
 
 #[tokio::test]
@@ -286,6 +289,9 @@ async fn ledger_finds_the_ledger_that_the_file_names_and_minds_nothing_else_in_i
 
 #[tokio::test]
 async fn the_help_text_teaches_the_layers_and_begins_with_a_file_to_copy() {
+    let (_, help, _) = run(&["serve", "--help"]).await;
+    let first = help.lines().find(|line| line.trim().starts_with("--"));
+    assert!(first.is_some_and(|line| line.contains("--config")), "{help}");
     let (code, help, _) = run(&["config", "--help"]).await;
     assert_eq!(code, 0);
     for part in ["outweighs", "poll-interval = \"2s\"", "config print --output toml", "No file is looked for"]

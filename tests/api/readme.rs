@@ -75,7 +75,8 @@ fn its_configuration_table_names_every_flag_with_its_variable_and_no_other() {
 #[test]
 fn its_example_of_a_file_is_one_that_the_server_takes() {
     let readme = read("README.md");
-    let example = readme.split_once("<!-- config-file -->\n```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let example =
+        readme.split_once("<!-- config-file -->\n```toml\n").unwrap().1.split_once("```").unwrap().0;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("blubash.toml"), example).unwrap();
     let checked = Command::new(env!("CARGO_BIN_EXE_blubash-grpc"))
