@@ -6,6 +6,7 @@ mod flags;
 mod layers;
 #[cfg(test)]
 mod layers_tests;
+mod listening;
 mod place;
 mod settings;
 mod workspace_keys;
@@ -18,6 +19,7 @@ pub use self::{
     command::strangers,
     flags::{Batches, Flags, Idempotency, LogFormat},
     layers::{Problem, Reading, Refused, Useless, read},
+    listening::{Calls, Connections},
     place::{LedgerPlace, Place, PlaceFlags},
     settings::{Origin, Setting, Settings},
 };
@@ -25,6 +27,7 @@ use crate::{
     campaigns::{audience, cache, watch::WatchConfig},
     ledger,
     model::ApiKey,
+    tls::{self, Tls},
     upstream,
 };
 
@@ -49,6 +52,12 @@ pub struct ConfigError {
     problem: String,
 }
 
+impl From<tls::Fault> for ConfigError {
+    fn from(fault: tls::Fault) -> Self {
+        Self { flag: fault.flag, problem: fault.problem }
+    }
+}
+
 /// Checked settings, a part for each component.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -66,6 +75,14 @@ pub struct Config {
     pub cache: cache::Limits,
     /// How campaigns are watched.
     pub watch: WatchConfig,
+    /// What connections may do.
+    pub connections: Connections,
+    /// What calls may do.
+    pub calls: Calls,
+    /// What connections are encrypted with. `None`: they are not.
+    pub tls: Option<Tls>,
+    /// How often files that may change are looked at.
+    pub reload_interval: Duration,
     /// How long calls in flight may take to end.
     pub drain_timeout: Duration,
     /// How long to report NOT_SERVING before new connections are refused.
@@ -108,6 +125,20 @@ impl Flags {
             ("--resume-window", self.resume_window, Duration::ZERO..=day, "0s and 24h"),
             ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
             ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
+            (
+                "--reload-interval",
+                self.reload_interval,
+                Duration::from_millis(100)..=5 * minute,
+                "100ms and 5m",
+            ),
+            (
+                "--handshake-timeout",
+                self.handshake_timeout,
+                Duration::from_millis(100)..=minute,
+                "100ms and 1m",
+            ),
+            ("--stream-idle-timeout", self.stream_idle_timeout, second..=60 * minute, "1s and 1h"),
+            ("--connection-age-grace", self.connection_age_grace, Duration::ZERO..=day, "0s and 24h"),
             ("--drain-timeout", self.drain_timeout, hour.clone(), "0s and 1h"),
             ("--drain-delay", self.drain_delay, hour, "0s and 1h"),
         ] {
@@ -137,6 +168,8 @@ impl Flags {
             self.ledger_max_bytes.unwrap_or(if in_file { FILE_MAX_BYTES } else { MEMORY_MAX_BYTES });
         let max_bytes = bytes("--ledger-max-bytes", max_bytes, ByteSize::mib(1), ByteSize::tib(1));
         let place = place.map_err(|problem| problems.push(problem));
+        let connections = self.connections(&mut problems);
+        let tls = self.tls(&mut problems);
         let workspace_keys = match &self.workspace_keys_file {
             Some(path) => workspace_keys::load(path).unwrap_or_else(|problem| {
                 problems.push(ConfigError { flag: "--workspace-keys-file", problem });
@@ -194,6 +227,10 @@ impl Flags {
                         history_max_bytes,
                         ..WatchConfig::default()
                     },
+                    connections,
+                    calls: Calls { max: self.max_calls as usize, stream_idle: self.stream_idle_timeout },
+                    tls,
+                    reload_interval: self.reload_interval,
                     drain_timeout: self.drain_timeout,
                     drain_delay: self.drain_delay,
                 })
@@ -243,6 +280,15 @@ mod tests {
             "--cache-terminal-for=2m",
             "--cache-missing-for=500ms",
             "--cache-max-bytes=7MiB",
+            "--web-origin=https://a.example,http://localhost:1",
+            "--max-connections=11",
+            "--max-streams=12",
+            "--max-calls=13",
+            "--handshake-timeout=14s",
+            "--stream-idle-timeout=15s",
+            "--connection-max-age=16s",
+            "--connection-age-grace=17s",
+            "--reload-interval=18s",
         ])
         .unwrap();
         assert_eq!(config.audience.batch_max_age, Duration::from_secs(2));
@@ -255,6 +301,13 @@ mod tests {
         assert_eq!(config.cache.terminal_for, Duration::from_secs(120));
         assert_eq!(config.cache.missing_for, Duration::from_millis(500));
         assert_eq!(config.cache.max_bytes, 7 << 20);
+        let (connections, second) = (config.connections, Duration::from_secs(1));
+        assert_eq!(connections.web_origins, ["https://a.example", "http://localhost:1"]);
+        assert_eq!((connections.max, connections.max_streams, config.calls.max), (11, 12, 13));
+        assert_eq!(connections.handshake_timeout, 14 * second);
+        assert_eq!(config.calls.stream_idle, 15 * second);
+        assert_eq!((connections.max_age, connections.age_grace), (Some(16 * second), 17 * second));
+        assert_eq!(config.reload_interval, 18 * second);
         let upstream = config.upstream;
         assert_eq!((upstream.rate, upstream.poll_share), (NonZeroU32::new(7), 5));
         assert_eq!((upstream.concurrency, upstream.bulk_concurrency), (9, 8));
@@ -285,6 +338,14 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_may_grow_as_old_as_it_likes() {
+        assert_eq!(
+            check(&["--ledger=memory:", "--connection-max-age=0s"]).unwrap().connections.max_age,
+            None
+        );
+    }
+
+    #[test]
     fn what_is_out_of_range_is_refused_by_its_flag() {
         for word in [
             "--batch-max-age=10001ms",
@@ -306,6 +367,18 @@ mod tests {
             "--cache-max-bytes=2TiB",
             "--ledger-retention=91d",
             "--workspace-keys-file=/not/there",
+            "--web-origin=*",
+            "--max-connections=0",
+            "--max-streams=0",
+            "--max-calls=0",
+            "--handshake-timeout=61s",
+            "--stream-idle-timeout=1ms",
+            "--connection-max-age=999ms",
+            "--connection-age-grace=25h",
+            "--reload-interval=6m",
+            "--tls-cert-file=x",
+            "--tls-key-file=x",
+            "--tls-client-ca-file=x",
         ] {
             let problem = check(&["--ledger=memory:", word]).unwrap_err();
             assert!(problem.contains(word.split('=').next().unwrap()), "{word}: {problem}");

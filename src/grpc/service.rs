@@ -7,7 +7,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::Workspaces,
-    cancelling, collect, convert, deadline,
+    cancelling, collect,
+    connection::{Leaving, until_it_leaves},
+    convert, deadline,
     head::Head,
     ingest,
     rescue::{StreamFault, receive},
@@ -190,6 +192,7 @@ impl CampaignsService for Service {
         request: Request<pb::WatchMessagesRequest>,
     ) -> Result<Response<Self::WatchMessagesStream>, Status> {
         let ctx = self.context(&request)?;
+        let leaving = Leaving::of(request.extensions());
         let (campaign, options, resume_token) =
             convert::parse::watch(request.into_inner()).map_err(refuse)?;
         let tokens = self.resumes.of(&ctx.workspace.id, &campaign, &options);
@@ -200,6 +203,6 @@ impl CampaignsService for Service {
             let token = tokens.seal(&update.place);
             Ok(convert::render::watch_update(&campaign, update, token))
         });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(until_it_leaves(leaving, Box::pin(answers)))))
     }
 }
