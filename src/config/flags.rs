@@ -31,15 +31,15 @@ pub struct Flags {
 
     /// Certificate of this server in PEM, followed by those between it and the root: serve TLS. Read anew when it
     /// changes, as are the other files of TLS
-    #[arg(long, env = "BLUBASH_TLS_CERT_FILE", value_name = "PATH", requires = "tls_key_file")]
+    #[arg(long, env = "BLUBASH_TLS_CERT_FILE", value_name = "PATH")]
     pub tls_cert_file: Option<PathBuf>,
 
     /// Its private key in PEM, for the user that runs this server only
-    #[arg(long, env = "BLUBASH_TLS_KEY_FILE", value_name = "PATH", requires = "tls_cert_file")]
+    #[arg(long, env = "BLUBASH_TLS_KEY_FILE", value_name = "PATH")]
     pub tls_key_file: Option<PathBuf>,
 
     /// Certificates, in PEM, of who vouches for callers: each must bring a certificate of theirs
-    #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH", requires = "tls_cert_file")]
+    #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH")]
     pub tls_client_ca_file: Option<PathBuf>,
 
     /// How often files that may change (certificates, keys) are looked at; 100ms to 5m
@@ -90,7 +90,8 @@ pub struct Flags {
     pub connection_age_grace: Duration,
 
     /// Base URL of the Campaigns API; plain http is allowed to loopback only
-    #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
+    #[arg(long, env = "BLUBASH_UPSTREAM_URL", hide_env_values = true, value_name = "URL",
+          default_value = DEFAULT_UPSTREAM_URL)]
     pub upstream_url: String,
 
     /// Start an emulator of the Campaigns API in this process and serve it: nobody is messaged

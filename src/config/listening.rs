@@ -59,7 +59,17 @@ impl Flags {
     }
 
     pub(super) fn tls(&self, problems: &mut Vec<ConfigError>) -> Option<Tls> {
-        let (Some(cert), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else { return None };
+        let (cert, key, client_ca) = (&self.tls_cert_file, &self.tls_key_file, &self.tls_client_ca_file);
+        for (flag, named, needed, other) in [
+            ("--tls-cert-file", cert, key, "--tls-key-file"),
+            ("--tls-key-file", key, cert, "--tls-cert-file"),
+            ("--tls-client-ca-file", client_ca, cert, "--tls-cert-file"),
+        ] {
+            if named.is_some() && needed.is_none() {
+                problems.push(ConfigError { flag, problem: format!("needs {other} beside it") });
+            }
+        }
+        let (Some(cert), Some(key)) = (cert, key) else { return None };
         let files = Files {
             cert: cert.clone(),
             key: key.clone(),

@@ -1,8 +1,14 @@
-//! What `serve` can be told: flags and variables in, plain and checked component settings out.
+//! What `serve` can be told: a file, variables and flags in, plain and checked component settings out.
 
+mod command;
+mod file;
 mod flags;
+mod layers;
+#[cfg(test)]
+mod layers_tests;
 mod listening;
 mod place;
+mod settings;
 mod workspace_keys;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -10,9 +16,12 @@ use std::{num::NonZeroU32, time::Duration};
 use bytesize::ByteSize;
 
 pub use self::{
+    command::strangers,
     flags::{Batches, Flags, Idempotency, LogFormat},
+    layers::{Problem, Reading, Refused, Useless, read},
     listening::{Calls, Connections},
     place::{LedgerPlace, Place, PlaceFlags},
+    settings::{Origin, Setting, Settings},
 };
 use crate::{
     campaigns::{audience, cache, watch::WatchConfig},
@@ -88,6 +97,13 @@ impl Flags {
     /// Every setting that cannot be used.
     pub fn check(&self, upstream_url: &str) -> Result<Config, Vec<ConfigError>> {
         let mut problems = Vec::new();
+        // Not clap's to refuse: it counts a variable that says `false` as given.
+        if self.sandbox && self.upstream_url != DEFAULT_UPSTREAM_URL {
+            problems.push(ConfigError {
+                flag: "--sandbox",
+                problem: "cannot be used with --upstream-url: choose the emulator, or an upstream".to_owned(),
+            });
+        }
         let (second, minute, day) =
             (Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(86_400));
         let (pace, hour) = (Duration::from_millis(100)..=10 * minute, Duration::ZERO..=60 * minute);
@@ -360,6 +376,9 @@ mod tests {
             "--connection-max-age=999ms",
             "--connection-age-grace=25h",
             "--reload-interval=6m",
+            "--tls-cert-file=x",
+            "--tls-key-file=x",
+            "--tls-client-ca-file=x",
         ] {
             let problem = check(&["--ledger=memory:", word]).unwrap_err();
             assert!(problem.contains(word.split('=').next().unwrap()), "{word}: {problem}");
