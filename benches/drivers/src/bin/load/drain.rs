@@ -131,7 +131,12 @@ async fn once(args: &Args, time: u32, seen: &mut Seen) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn unary(addr: SocketAddr, caller: usize, tally: Arc<Tally>, over: Arc<AtomicBool>) -> Result<(), Fault> {
+async fn unary(
+    addr: SocketAddr,
+    caller: usize,
+    tally: Arc<Tally>,
+    over: Arc<AtomicBool>,
+) -> Result<(), Fault> {
     const KEY: &str = "drain-key";
     let asks = [Ask::add(KEY)?, Ask::get(KEY)?, Ask::list(KEY)?];
     let sender = connect(addr).await?;
@@ -163,8 +168,7 @@ async fn import(addr: SocketAddr) -> Result<(bool, u64), Fault> {
             };
             let items = (n..n + 50).map(item).collect();
             n += 50;
-            let message =
-                pb::IngestAudienceRequest { campaign_id: "c".into(), items, ..Default::default() };
+            let message = pb::IngestAudienceRequest { campaign_id: "c".into(), items, ..Default::default() };
             if sender.send(message).await.is_err() {
                 return;
             }
@@ -181,7 +185,8 @@ async fn import(addr: SocketAddr) -> Result<(bool, u64), Fault> {
     loop {
         match answers.message().await {
             Ok(Some(answer)) => {
-                let doubts = answer.results.iter().filter(|result| result.disposition() == Disposition::InDoubt);
+                let doubts =
+                    answer.results.iter().filter(|result| result.disposition() == Disposition::InDoubt);
                 in_doubt += doubts.count() as u64;
                 told |= answer.termination.is_some_and(|end| draining(end.reason().as_str_name()));
             }

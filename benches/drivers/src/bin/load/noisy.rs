@@ -56,7 +56,11 @@ pub async fn run(args: Args) -> Result<bool, Fault> {
         sleep(Duration::from_secs(1)).await;
         let others = honest(&service, args.rate, lasting - Duration::from_secs(2)).await?;
         let noise = noise.await??;
-        println!("beside: p50 {:.1} ms, p99 {:.1} ms ({others})", others.quantile(0.5), others.quantile(0.99));
+        println!(
+            "beside: p50 {:.1} ms, p99 {:.1} ms ({others})",
+            others.quantile(0.5),
+            others.quantile(0.99)
+        );
         println!("        the noisy one: p99 {:.1} ms ({noise})", noise.quantile(0.99));
         cut |= [&quiet, &others, &noise].iter().any(|counts| counts.ends.contains_key(&End::Cut));
         alone.push(quiet.quantile(0.99));

@@ -1,8 +1,9 @@
 //! Twice what the service can answer, from callers who do not wait for one another.
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -48,31 +49,47 @@ pub struct Args {
 
 /// The road to the service: its connections, and what is asked on them.
 struct Road {
-    senders: Vec<SendRequest<Bytes>>,
+    addr: SocketAddr,
+    connections: Vec<Connection>,
     asks: Vec<Ask>,
     tally: Tally,
+}
+
+/// A connection that is made anew where it has ended, as a channel of a gRPC library is.
+struct Connection {
+    sender: Mutex<SendRequest<Bytes>>,
+    is_connecting: AtomicBool,
 }
 
 impl Road {
     async fn call(&self, n: usize) {
         let began = micros();
-        let end = call(&self.senders[n % self.senders.len()], &self.asks[n % self.asks.len()], DEADLINE).await;
+        let connection = &self.connections[n % self.connections.len()];
+        let sender = connection.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let end = call(&sender, &self.asks[n % self.asks.len()], DEADLINE).await;
         self.tally.ended(end, micros() - began);
+        if matches!(end, End::NotTaken | End::Cut) && !connection.is_connecting.swap(true, Relaxed) {
+            if let Ok(sender) = connect(self.addr).await {
+                *connection.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+            }
+            connection.is_connecting.store(false, Relaxed);
+        }
     }
 }
 
 pub async fn run(args: Args) -> Result<bool, Fault> {
     let upstream = Upstream::start(Duration::ZERO).await?;
     let service = Service::start(&args.ours, upstream.addr).await?;
-    let mut senders = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..args.connections {
-        senders.push(connect(service.addr).await?);
+        let sender = Mutex::new(connect(service.addr).await?);
+        connections.push(Connection { sender, is_connecting: AtomicBool::new(false) });
     }
     const KEY: &str = "load-key";
     // Seven pages, two messages and an add of ten in ten calls.
     let (list, get, add) = (Ask::list(KEY)?, Ask::get(KEY)?, Ask::add(KEY)?);
     let asks = [&list, &list, &get, &list, &add, &list, &list, &get, &list, &list].map(Clone::clone).to_vec();
-    let road = Arc::new(Road { senders, asks, tally: Tally::default() });
+    let road = Arc::new(Road { addr: service.addr, connections, asks, tally: Tally::default() });
 
     eprintln!("closed loop, 64 callers, {} s", args.calm);
     closed(&road, 64, Duration::from_secs(2)).await;

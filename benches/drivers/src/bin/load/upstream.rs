@@ -86,7 +86,10 @@ fn added(sent: &[u8], messages: &AtomicU64) -> Bytes {
     for n in 0..items as u64 {
         let comma = if n > 0 { "," } else { "" };
         let id = first + n;
-        let _ = write!(body, "{comma}{{\"messageId\":\"msg_{id}\",\"contactId\":\"c_{id}\",\"scheduled_at\":null}}");
+        let _ = write!(
+            body,
+            "{comma}{{\"messageId\":\"msg_{id}\",\"contactId\":\"c_{id}\",\"scheduled_at\":null}}"
+        );
     }
     body.push_str("]}");
     body.into()
