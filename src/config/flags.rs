@@ -68,6 +68,17 @@ pub struct Flags {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_calls: u32,
 
+    /// Most of those calls of one workspace; 1 to 1000000
+    #[arg(long, env = "BLUBASH_WORKSPACE_MAX_CALLS", value_name = "N", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub workspace_max_calls: u32,
+
+    /// Most calls a second that a workspace may make here, with bursts of a second's worth; 1 to 1000000. Without
+    /// it: as many as it likes
+    #[arg(long, env = "BLUBASH_WORKSPACE_RATE", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub workspace_rate: Option<u32>,
+
     /// Longest time from a connection to its first bytes, and that a TLS handshake takes; 100ms to 1m
     #[arg(long, env = "BLUBASH_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]

@@ -1,6 +1,6 @@
 //! How callers reach the service: connections, calls, TLS, web pages.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderValue;
 use url::Url;
@@ -30,6 +30,10 @@ pub struct Connections {
 pub struct Calls {
     /// The most at once, until their answers begin.
     pub max: usize,
+    /// The most of one workspace among them.
+    pub workspace_max: usize,
+    /// The most a second of one workspace. `None`: as many as it likes.
+    pub workspace_rate: Option<NonZeroU32>,
     /// How long one waits for its caller's next message.
     pub stream_idle: Duration,
 }
@@ -55,6 +59,15 @@ impl Flags {
             max_age: (!age.is_zero()).then_some(age),
             age_grace: self.connection_age_grace,
             web_origins,
+        }
+    }
+
+    pub(super) fn calls(&self) -> Calls {
+        Calls {
+            max: self.max_calls as usize,
+            workspace_max: self.workspace_max_calls as usize,
+            workspace_rate: self.workspace_rate.and_then(NonZeroU32::new),
+            stream_idle: self.stream_idle_timeout,
         }
     }
 

@@ -228,7 +228,7 @@ impl Flags {
                         ..WatchConfig::default()
                     },
                     connections,
-                    calls: Calls { max: self.max_calls as usize, stream_idle: self.stream_idle_timeout },
+                    calls: self.calls(),
                     tls,
                     reload_interval: self.reload_interval,
                     drain_timeout: self.drain_timeout,
@@ -284,6 +284,8 @@ mod tests {
             "--max-connections=11",
             "--max-streams=12",
             "--max-calls=13",
+            "--workspace-max-calls=10",
+            "--workspace-rate=9",
             "--handshake-timeout=14s",
             "--stream-idle-timeout=15s",
             "--connection-max-age=16s",
@@ -304,6 +306,7 @@ mod tests {
         let (connections, second) = (config.connections, Duration::from_secs(1));
         assert_eq!(connections.web_origins, ["https://a.example", "http://localhost:1"]);
         assert_eq!((connections.max, connections.max_streams, config.calls.max), (11, 12, 13));
+        assert_eq!((config.calls.workspace_max, config.calls.workspace_rate), (10, NonZeroU32::new(9)));
         assert_eq!(connections.handshake_timeout, 14 * second);
         assert_eq!(config.calls.stream_idle, 15 * second);
         assert_eq!((connections.max_age, connections.age_grace), (Some(16 * second), 17 * second));
@@ -371,6 +374,8 @@ mod tests {
             "--max-connections=0",
             "--max-streams=0",
             "--max-calls=0",
+            "--workspace-max-calls=0",
+            "--workspace-rate=0",
             "--handshake-timeout=61s",
             "--stream-idle-timeout=1ms",
             "--connection-max-age=999ms",

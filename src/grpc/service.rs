@@ -12,6 +12,7 @@ use super::{
     convert, deadline,
     head::Head,
     ingest,
+    quota::Quota,
     rescue::{StreamFault, receive},
     status,
     tokens::{PageTokens, ResumeTokens},
@@ -43,6 +44,8 @@ pub struct Service {
     pub pages: Arc<PageTokens>,
     /// Seals resume tokens.
     pub resumes: Arc<ResumeTokens>,
+    /// What a workspace may take.
+    pub quota: Quota,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -50,6 +53,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Service {
     fn context<T>(&self, request: &Request<T>) -> Result<Context, Status> {
         let workspace = self.workspaces.of(request.metadata()).map_err(refuse)?;
+        self.quota.enter(workspace.id, request.extensions()).map_err(refuse)?;
         let deadline = deadline::deadline(request.metadata(), request.extensions()).map_err(refuse)?;
         Ok(Context { workspace, deadline })
     }

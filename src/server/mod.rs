@@ -29,7 +29,7 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     grpc::{
-        self, Service,
+        self, Quota, Service,
         auth::Workspaces,
         tokens::{PageTokens, ResumeTokens},
     },
@@ -133,6 +133,7 @@ impl Server {
             workspaces: Workspaces::new(secret, &config.workspace_keys),
             pages: PageTokens::new(secret).into(),
             resumes: ResumeTokens::new(secret).into(),
+            quota: Quota::new(config.calls.workspace_max, config.calls.workspace_rate),
         };
         Self {
             service,
