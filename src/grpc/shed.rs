@@ -1,5 +1,8 @@
 //! The layer that refuses calls before there are more than this server can answer in time: a call that waits
 //! until its caller has given up costs as much as one that is answered, and helps nobody.
+//!
+//! Two things say that there are too many: how many are under way, and how long one that came waits until the
+//! runtime first gets to it. The second tells of a processor that cannot keep up, whatever the upstream does.
 
 use std::{
     convert::Infallible,
@@ -13,10 +16,11 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response};
+use tokio::time::Instant;
 use tonic::body::Body as TonicBody;
 use tower::Service;
 
-use super::{OUR_PATHS, quota, status::status};
+use super::{OUR_PATHS, deadline::Received, quota, status::status};
 use crate::{
     error::{Error, Reason},
     telemetry::metrics,
@@ -25,6 +29,11 @@ use crate::{
 /// The share of the places that reads may take, in percent: the others are for calls that change something, which
 /// are refused last.
 const READS: usize = 80;
+
+/// How long a call may have waited for the runtime until it is begun. Each of its steps waits about as long again, some
+/// five in all. What changes something is refused last here, too.
+const PATIENCE: Duration = Duration::from_millis(40);
+const PATIENCE_WITH_WRITES: Duration = Duration::from_millis(200);
 
 /// When a refused caller may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -48,20 +57,44 @@ impl<S> Shed<S> {
     }
 
     /// A place for a call of this path, if there is one. Health and reflection are always answered.
-    fn enter(&self, path: &str) -> Result<Option<Ticket>, &'static str> {
+    fn enter(&self, path: &str) -> Result<Option<(Ticket, Kind)>, Kind> {
         let Some(method) = path.strip_prefix(OUR_PATHS).and_then(|rest| rest.rsplit('/').next()) else {
             return Ok(None);
         };
-        let (kind, max) = match READING.contains(&method) {
-            true => ("read", self.max * READS / 100),
-            false => ("write", self.max),
+        let kind = if READING.contains(&method) { Kind::Read } else { Kind::Write };
+        let max = match kind {
+            Kind::Read => self.max * READS / 100,
+            Kind::Write => self.max,
         };
         // Counted first: of two that come together for the last place one is refused, and never both let in.
         let place = Place(Arc::clone(&self.calls));
         if self.calls.fetch_add(1, Relaxed) >= max.max(1) {
             return Err(kind);
         }
-        Ok(Some(Ticket::new(place)))
+        Ok(Some((Ticket::new(place), kind)))
+    }
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+}
+
+impl Kind {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Read => PATIENCE,
+            Self::Write => PATIENCE_WITH_WRITES,
+        }
+    }
+
+    fn count(self) {
+        metrics().shed(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        });
     }
 }
 
@@ -96,51 +129,90 @@ impl Drop for Place {
 
 impl<S, B> Service<Request<B>> for Shed<S>
 where
-    S: Service<Request<B>, Response = Response<TonicBody>, Error = Infallible>,
+    S: Service<Request<B>, Response = Response<TonicBody>, Error = Infallible> + Clone,
 {
     type Response = Response<TonicBody>;
     type Error = Infallible;
-    type Future = ShedFuture<S::Future>;
+    type Future = ShedFuture<S, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
+    /// Called where the connection is read; what it gives is polled by a task of its own, when the runtime gets to it.
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.enter(request.uri().path()) {
-            Ok(ticket) => {
-                if let Some(ticket) = &ticket {
-                    request.extensions_mut().insert(ticket.clone());
-                }
-                ShedFuture::Let { inner: Box::pin(self.inner.call(request)), _ticket: ticket }
+        let received = Received(Instant::now());
+        request.extensions_mut().insert(received);
+        let (ticket, kind) = match self.enter(request.uri().path()) {
+            Ok(Some((ticket, kind))) => {
+                request.extensions_mut().insert(ticket.clone());
+                (Some(ticket), Some(kind))
             }
+            Ok(None) => (None, None),
             Err(kind) => {
-                metrics().shed(kind);
-                ShedFuture::Refused
+                kind.count();
+                return ShedFuture { state: State::Refused, _ticket: None };
             }
-        }
+        };
+        let waiting = Waiting { inner: self.inner.clone(), request, received, kind };
+        ShedFuture { state: State::Waiting(waiting), _ticket: ticket }
     }
 }
 
 /// The answer of [`Shed`].
-pub enum ShedFuture<F> {
+pub struct ShedFuture<S: Service<Request<B>>, B> {
+    state: State<S, B>,
+    _ticket: Option<Ticket>,
+}
+
+/// Nothing in it is pinned but what is boxed.
+impl<S: Service<Request<B>>, B> Unpin for ShedFuture<S, B> {}
+
+#[allow(clippy::large_enum_variant, reason = "each call begins as the large one")]
+enum State<S: Service<Request<B>>, B> {
+    /// The runtime has not come to it yet.
+    Waiting(Waiting<S, B>),
     /// What the service behind answers.
-    #[allow(missing_docs, private_interfaces)]
-    Let { inner: Pin<Box<F>>, _ticket: Option<Ticket> },
+    Begun(Pin<Box<S::Future>>),
     /// There was no place.
     Refused,
 }
 
-impl<F> Future for ShedFuture<F>
+struct Waiting<S, B> {
+    inner: S,
+    request: Request<B>,
+    received: Received,
+    kind: Option<Kind>,
+}
+
+impl<S: Service<Request<B>>, B> Waiting<S, B> {
+    fn begin(mut self) -> State<S, B> {
+        match self.kind {
+            Some(kind) if self.received.0.elapsed() > kind.patience() => {
+                kind.count();
+                State::Refused
+            }
+            _ => State::Begun(Box::pin(self.inner.call(self.request))),
+        }
+    }
+}
+
+impl<S, B> Future for ShedFuture<S, B>
 where
-    F: Future<Output = Result<Response<TonicBody>, Infallible>>,
+    S: Service<Request<B>, Response = Response<TonicBody>, Error = Infallible>,
 {
     type Output = Result<Response<TonicBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match &mut *self {
-            Self::Let { inner, .. } => ready!(inner.as_mut().poll(cx)),
-            Self::Refused => Ok(refused()),
+        let this = &mut *self;
+        if let State::Waiting(_) = this.state
+            && let State::Waiting(waiting) = std::mem::replace(&mut this.state, State::Refused)
+        {
+            this.state = waiting.begin();
+        }
+        Poll::Ready(match &mut this.state {
+            State::Begun(inner) => ready!(inner.as_mut().poll(cx)),
+            State::Waiting(_) | State::Refused => Ok(refused()),
         })
     }
 }
@@ -157,4 +229,87 @@ fn refused() -> Response<TonicBody> {
     let mut response = Response::new(TonicBody::empty());
     response.headers_mut().clone_from(&HEADERS);
     response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use tokio::time::advance;
+    use tonic::{Code, Status};
+
+    use super::*;
+
+    const GET: &str = "/blubash.campaigns.v1.CampaignsService/GetMessage";
+    const ADD: &str = "/blubash.campaigns.v1.CampaignsService/AddAudience";
+    const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
+    #[derive(Clone)]
+    struct Answers;
+
+    impl Service<Request<()>> for Answers {
+        type Response = Response<TonicBody>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<TonicBody>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            ready(Ok(Response::new(TonicBody::empty())))
+        }
+    }
+
+    fn comes(shed: &mut Shed<Answers>, path: &str) -> ShedFuture<Answers, ()> {
+        shed.call(Request::builder().uri(path).body(()).unwrap())
+    }
+
+    async fn is_answered(call: ShedFuture<Answers, ()>) -> bool {
+        let response = call.await.unwrap();
+        match Status::from_header_map(response.headers()) {
+            None => true,
+            Some(status) => {
+                assert_eq!(status.code(), Code::ResourceExhausted);
+                false
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_waited_too_long_to_be_begun_is_refused_a_read_before_a_write_and_health_never() {
+        let mut shed = Shed::new(Answers, 100);
+        for (wait, read, write) in [(0, true, true), (40, true, true), (41, false, true), (201, false, false)]
+        {
+            let calls = [GET, ADD, HEALTH].map(|path| comes(&mut shed, path));
+            advance(Duration::from_millis(wait)).await;
+            let [get, add, health] = calls;
+            let told = (is_answered(get).await, is_answered(add).await, is_answered(health).await);
+            assert_eq!(told, (read, write, true), "after {wait} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_leave_places_for_writes_and_each_place_is_given_back() {
+        let mut shed = Shed::new(Answers, 5);
+        for _ in 0..3 {
+            let held: Vec<_> = (0..4).map(|_| comes(&mut shed, GET)).collect();
+            assert!(!is_answered(comes(&mut shed, GET)).await);
+            let write = comes(&mut shed, ADD);
+            assert!(!is_answered(comes(&mut shed, ADD)).await);
+            assert!(is_answered(comes(&mut shed, HEALTH)).await);
+            assert!(is_answered(write).await);
+            drop(held);
+        }
+        assert_eq!(shed.calls.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn what_counts_as_reading_is_in_the_contract() {
+        let contract = include_str!("../../proto/blubash/campaigns/v1/campaigns_service.proto");
+        for method in READING {
+            assert!(contract.contains(&format!("rpc {method}(")), "{method}");
+        }
+    }
 }
