@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::Access,
     campaigns::{
         audience::{self, Audience},
         cache::Cache,
@@ -32,7 +33,7 @@ use crate::{
     config::Config,
     grpc::{
         self, Service,
-        auth::Workspaces,
+        auth::Auth,
         tokens::{PageTokens, ResumeTokens},
     },
     ledger::{Fingerprinter, Ledger},
@@ -68,6 +69,8 @@ pub struct Server {
     stopping: CancellationToken,
     tracker: TaskTracker,
     viewer: Viewer,
+    access: Option<Access>,
+    reload_interval: Duration,
 }
 
 /// Shows what the service does. Cheap to clone.
@@ -129,7 +132,10 @@ impl Server {
             counting: Counting::new(client.clone(), cache.clone(), hub.clone()),
             cancel: Cancel::new(client, cache, writes, tracker.clone(), stopping.clone()),
             hub,
-            workspaces: Workspaces::new(secret, &config.workspace_keys),
+            auth: match &config.access {
+                Some(access) => Auth::held(secret, access.clone()),
+                None => Auth::passed(secret, &config.workspace_keys),
+            },
             pages: PageTokens::new(secret).into(),
             resumes: ResumeTokens::new(secret).into(),
         };
@@ -141,6 +147,8 @@ impl Server {
             stopping,
             tracker,
             viewer,
+            access: config.access.clone(),
+            reload_interval: config.reload_interval,
         }
     }
 
@@ -159,6 +167,10 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), grpc::StackError> {
         let (health, stack) = grpc::stack(self.service.clone()).await?;
+        if let Some(access) = self.access.clone() {
+            let fresh = access.keep_fresh(self.reload_interval);
+            tokio::spawn(self.draining.clone().run_until_cancelled_owned(fresh));
+        }
         let http2 = http2();
         let connections = GracefulShutdown::new();
         let accept = async {

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
+mod access;
 mod admin;
 mod ledger;
 mod open;
@@ -34,6 +35,8 @@ enum Command {
     Sandbox(Box<sandbox::Args>),
     /// Look at what is in doubt in the ledger, and decide it
     Ledger(Box<ledger::Args>),
+    /// Prepare what an access file holds (serve --access-file)
+    Access(access::Args),
 }
 
 /// Runs the command that the arguments name.
@@ -53,6 +56,10 @@ pub fn run() -> ExitCode {
             Command::Ledger(args) => {
                 telemetry::log_only();
                 ledger::run(*args).await
+            }
+            Command::Access(args) => {
+                access::run(&args);
+                Ok(())
             }
         }
     });

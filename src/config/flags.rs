@@ -57,6 +57,18 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
     pub workspace_keys_file: Option<PathBuf>,
 
+    /// File that says who may call with which token or client certificate, in which workspaces, and where their
+    /// API keys are: this server then holds the keys, and no caller sends one. Without it, callers send theirs
+    /// as x-api-key
+    #[arg(long, env = "BLUBASH_ACCESS_FILE", value_name = "PATH")]
+    pub access_file: Option<PathBuf>,
+
+    /// How often that file, and what else is read from files while the server runs, is looked at for changes;
+    /// 100ms to 5m
+    #[arg(long, env = "BLUBASH_RELOAD_INTERVAL", value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    pub reload_interval: Duration,
+
     /// How old an answer about a message that may still change can be, and a first page or a count, unless the
     /// call's max_staleness says otherwise; 0s to 1h, and 0s asks the upstream each time
     #[arg(long, env = "BLUBASH_CACHE_MOVING_FOR", value_name = "DURATION", default_value = "2s",

@@ -13,6 +13,7 @@ pub use self::{
     place::{LedgerPlace, Place, PlaceFlags},
 };
 use crate::{
+    access::Access,
     campaigns::{audience, cache, watch::WatchConfig},
     ledger,
     model::ApiKey,
@@ -51,6 +52,10 @@ pub struct Config {
     pub ledger: ledger::Config,
     /// Lists of keys that open the same workspace, which the first of each names.
     pub workspace_keys: Vec<Vec<ApiKey>>,
+    /// Who may call, where this server holds the keys.
+    pub access: Option<Access>,
+    /// How often files are looked at that may change.
+    pub reload_interval: Duration,
     /// How an ingestion is sent.
     pub audience: audience::Limits,
     /// What is kept of reads, and for how long.
@@ -91,6 +96,12 @@ impl Flags {
             ("--poll-interval-idle", poll_interval_idle, second..=60 * minute, "1s and 1h"),
             ("--resume-window", self.resume_window, Duration::ZERO..=day, "0s and 24h"),
             ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
+            (
+                "--reload-interval",
+                self.reload_interval,
+                Duration::from_millis(100)..=5 * minute,
+                "100ms and 5m",
+            ),
             ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
             ("--drain-timeout", self.drain_timeout, hour.clone(), "0s and 1h"),
             ("--drain-delay", self.drain_delay, hour, "0s and 1h"),
@@ -134,6 +145,18 @@ impl Flags {
                 problem: "must not be above --upstream-concurrency".to_owned(),
             });
         }
+        if self.access_file.is_some() && self.workspace_keys_file.is_some() {
+            problems.push(ConfigError {
+                flag: "--workspace-keys-file",
+                problem: "has no use beside --access-file: give each workspace there its oldest key as \
+                          first_key_file"
+                    .to_owned(),
+            });
+        }
+        let access = self.access_file.as_ref().and_then(|path| {
+            let refuse = |problem| problems.push(ConfigError { flag: "--access-file", problem });
+            Access::load(path).map_err(refuse).ok()
+        });
         let upstream = upstream::Config::new(upstream_url).map_err(|fault| {
             problems.push(ConfigError { flag: "--upstream-url", problem: fault.to_string() })
         });
@@ -152,6 +175,8 @@ impl Flags {
                     place,
                     ledger: ledger::Config { retention: self.ledger_retention, max_bytes },
                     workspace_keys,
+                    access,
+                    reload_interval: self.reload_interval,
                     audience: audience::Limits {
                         batch_max_items: self.batch_max_items as usize,
                         batch_max_bytes,
@@ -269,6 +294,15 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_either_passed_through_or_held() {
+        let problem =
+            check(&["--ledger=memory:", "--access-file=/not/there", "--workspace-keys-file=/nor/there"]);
+        let problem = problem.unwrap_err();
+        assert!(problem.contains("first_key_file"), "{problem}");
+        assert_eq!(check(&["--ledger=memory:"]).unwrap().reload_interval, Duration::from_secs(10));
+    }
+
+    #[test]
     fn what_is_out_of_range_is_refused_by_its_flag() {
         for word in [
             "--batch-max-age=10001ms",
@@ -290,6 +324,9 @@ mod tests {
             "--cache-max-bytes=2TiB",
             "--ledger-retention=91d",
             "--workspace-keys-file=/not/there",
+            "--access-file=/not/there",
+            "--reload-interval=99ms",
+            "--reload-interval=301s",
         ] {
             let problem = check(&["--ledger=memory:", word]).unwrap_err();
             assert!(problem.contains(word.split('=').next().unwrap()), "{word}: {problem}");

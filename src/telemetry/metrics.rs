@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     poll_calls: Counter<u64>,
     poll_failures: Counter<u64>,
     ledger_commits: Histogram<f64>,
+    reloads: Counter<u64>,
 }
 
 /// The instruments of this process.
@@ -96,6 +97,10 @@ impl Metrics {
                 metric::LEDGER_COMMITS,
                 "Duration of the ledger's commits to its file",
                 &DISK_SECONDS,
+            ),
+            reloads: counter(
+                metric::RELOADS,
+                "Looks at files that are read anew which found them changed, or refused them",
             ),
         };
         metrics.begin_at_nothing();
@@ -187,6 +192,12 @@ impl Metrics {
     /// A round of polling failed.
     pub(crate) fn poll_failure(&self) {
         self.poll_failures.add(1, &[]);
+    }
+
+    /// A look at files that are read anew found them changed, or had to refuse them.
+    pub(crate) fn reload(&self, what: &'static str, result: &'static str) {
+        self.reloads
+            .add(1, &[KeyValue::new(attribute::WHAT, what), KeyValue::new(attribute::RESULT, result)]);
     }
 
     /// The ledger has committed.
