@@ -76,15 +76,15 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     ///
     /// # Errors
     /// What `source` says is wrong with them.
-    pub fn new(
+    pub fn new<E: ToString>(
         what: &'static str,
-        source: impl Fn() -> Result<Read<T>, String> + Send + Sync + 'static,
-    ) -> Result<Arc<Self>, String> {
+        source: impl Fn() -> Result<Read<T>, E> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, E> {
         let first = source()?;
         Ok(Arc::new(Self {
             what,
             current: ArcSwap::from_pointee(first.value),
-            source: Box::new(source),
+            source: Box::new(move || source().map_err(|fault| fault.to_string())),
             last: Mutex::new(Last { digest: first.digest, problem: None }),
             changes: watch::Sender::default(),
         }))

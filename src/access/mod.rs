@@ -95,7 +95,7 @@ impl Access {
         let path = path.to_owned();
         // What counted when the files were last read.
         let counted = Mutex::default();
-        let book = Reloaded::new("access", move || {
+        let book = Reloaded::new("access", move || -> Result<_, String> {
             let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
             let read = book::load(&path, &counted).map_err(|problems| {
                 let lines: String = problems.iter().map(|problem| format!("\n    {problem}")).collect();

@@ -38,6 +38,7 @@ pub(super) fn render(status: &Status, is_ready: bool) -> String {
         ("items in doubt", doubt, bad(status.in_doubt.is_some_and(|items| items > 0))),
         ("circuits not closed", open.to_string(), bad(open > 0)),
         ("calls on their way", calls.to_string(), ""),
+        ("connections", status.connections.to_string(), ""),
         ("watchers", status.watchers.to_string(), ""),
         ("campaigns polled", status.polled_campaigns.to_string(), ""),
         ("histories kept", format!("{}, {}", status.kept_histories, bytes(status.kept_history_bytes)), ""),

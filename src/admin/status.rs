@@ -9,6 +9,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Items in doubt, all campaigns together; `None` until they were first counted.
     pub in_doubt: Option<u64>,
+    /// Open connections.
+    pub connections: u64,
     /// Campaigns that are polled.
     pub polled_campaigns: u64,
     /// Open watches.

@@ -88,6 +88,7 @@ impl Levels {
         watch(metric::CACHE_BYTES, "Bytes, about, that the cache holds", |l| l.viewer.cache.size().1);
         watch(metric::LEDGER_BYTES, "Bytes that the ledger holds", |l| l.ledger.bytes().0 as u64);
         watch(metric::LEDGER_MAX_BYTES, "Bytes that the ledger may hold", |l| l.ledger.bytes().1 as u64);
+        watch(metric::CONNECTIONS, "Open connections", |l| l.viewer.connections() as u64);
         watch(metric::WATCHERS, "Open watches", |l| l.viewer.hub.view().watchers as u64);
         watch(metric::POLLERS, "Campaigns that are polled", |l| l.viewer.hub.view().polled as u64);
         watch(metric::CIRCUITS_OPEN, "Workspaces whose circuit breaker is not closed", |l| {
@@ -122,6 +123,7 @@ impl Levels {
         Status {
             uptime_seconds: started.elapsed().as_secs(),
             in_doubt: self.in_doubt(),
+            connections: viewer.connections() as u64,
             polled_campaigns: watches.polled as u64,
             watchers: watches.watchers as u64,
             kept_histories: watches.resting as u64,

@@ -1,5 +1,7 @@
 //! `blubash-grpc serve`
 
+use std::net::SocketAddr;
+
 use anyhow::{Context as _, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +87,12 @@ async fn serve(args: Args, scrape: Option<telemetry::Scraper>, is_measured: bool
         None => say(&format!("blubash-grpc serves {upstream_url}")),
     }
     tell_of(&config.place, is_new, sandbox.is_some());
+    if are_keys_in_the_clear(addr, config.tls.is_some()) {
+        tracing::warn!(
+            "{addr} can be reached from other machines, and keys come to it in the clear: set --tls-cert-file and \
+             --tls-key-file, or let a service mesh encrypt what comes"
+        );
+    }
     let doubts = in_doubt(&ledger).await.map_err(|error| anyhow!("--ledger: {error}"))?;
     if let Some(admin) = &admin {
         say(&format!("the admin port is http://{}", admin.addr));
@@ -120,6 +128,11 @@ async fn serve(args: Args, scrape: Option<telemetry::Scraper>, is_measured: bool
     }
     ledger.close().await;
     Ok(served?)
+}
+
+/// Whether others on the network could read what callers send.
+fn are_keys_in_the_clear(addr: SocketAddr, tls: bool) -> bool {
+    !tls && !addr.ip().to_canonical().is_loopback()
 }
 
 /// Says where the memory of what was sent is.
@@ -161,7 +174,7 @@ pub(super) async fn in_doubt(ledger: &Ledger) -> Result<u64, Error> {
     }
 }
 
-fn banner(addr: std::net::SocketAddr, sandbox: &Sandbox) -> String {
+fn banner(addr: SocketAddr, sandbox: &Sandbox) -> String {
     format!(
         "blubash-grpc serves its SANDBOX, an emulator in this process: nobody is messaged, nothing is kept.\n\
          The emulated REST API: {url}\n\n\
@@ -172,4 +185,26 @@ fn banner(addr: std::net::SocketAddr, sandbox: &Sandbox) -> String {
         key = sandbox::ACME_API_KEY,
         campaign = sandbox::SEEDED,
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::are_keys_in_the_clear;
+
+    #[test]
+    fn only_loopback_and_tls_keep_keys_from_the_network() {
+        for (addr, exposed) in [
+            ("127.0.0.1:1", false),
+            ("127.8.0.1:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+        ] {
+            assert_eq!(are_keys_in_the_clear(addr.parse().unwrap(), false), exposed, "{addr}");
+            assert!(!are_keys_in_the_clear(addr.parse().unwrap(), true), "{addr}");
+        }
+    }
 }

@@ -29,6 +29,66 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
+    /// Certificate of this server in PEM, followed by those between it and the root: serve TLS. Read anew when it
+    /// changes, as are the other files of TLS
+    #[arg(long, env = "BLUBASH_TLS_CERT_FILE", value_name = "PATH", requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// Its private key in PEM, for the user that runs this server only
+    #[arg(long, env = "BLUBASH_TLS_KEY_FILE", value_name = "PATH", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Certificates, in PEM, of who vouches for callers: each must bring a certificate of theirs
+    #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH", requires = "tls_cert_file")]
+    pub tls_client_ca_file: Option<PathBuf>,
+
+    /// How often files that may change (certificates, keys, who may call) are looked at; 100ms to 5m
+    #[arg(long, env = "BLUBASH_RELOAD_INTERVAL", value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    pub reload_interval: Duration,
+
+    /// Origin of web pages that may call by gRPC-Web, for example https://app.example; several: repeat it, or
+    /// separate them by commas. Without it HTTP/2 alone is spoken
+    #[arg(long, env = "BLUBASH_WEB_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub web_origin: Vec<String>,
+
+    /// Most connections at once; a further one is closed as it comes. 1 to 1000000
+    #[arg(long, env = "BLUBASH_MAX_CONNECTIONS", value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    /// Most calls at once of one connection; 1 to 100000
+    #[arg(long, env = "BLUBASH_MAX_STREAMS", value_name = "N", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_streams: u32,
+
+    /// Most calls at once until their answers begin, of all callers together; what is more is refused with
+    /// OVERLOADED, reads already at 80 percent of it. 1 to 1000000
+    #[arg(long, env = "BLUBASH_MAX_CALLS", value_name = "N", default_value_t = 2_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_calls: u32,
+
+    /// Longest time from a connection to its first bytes, and that a TLS handshake takes; 100ms to 1m
+    #[arg(long, env = "BLUBASH_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    pub handshake_timeout: Duration,
+
+    /// Longest time that a call waits for its caller's next message; 1s to 1h
+    #[arg(long, env = "BLUBASH_STREAM_IDLE_TIMEOUT", value_name = "DURATION", default_value = "5m",
+          value_parser = humantime::parse_duration)]
+    pub stream_idle_timeout: Duration,
+
+    /// Age at which a connection takes no new calls and its watches move on, so that callers spread over new
+    /// servers; up to a tenth more or less. 0s (never) or 1s to 30d
+    #[arg(long, env = "BLUBASH_CONNECTION_MAX_AGE", value_name = "DURATION", default_value = "30m",
+          value_parser = humantime::parse_duration)]
+    pub connection_max_age: Duration,
+
+    /// How long the calls of such a connection may still take to end; 0s to 24h
+    #[arg(long, env = "BLUBASH_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "1h",
+          value_parser = humantime::parse_duration)]
+    pub connection_age_grace: Duration,
+
     /// Base URL of the Campaigns API; plain http is allowed to loopback only
     #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
     pub upstream_url: String,
@@ -62,12 +122,6 @@ pub struct Flags {
     /// as x-api-key
     #[arg(long, env = "BLUBASH_ACCESS_FILE", value_name = "PATH")]
     pub access_file: Option<PathBuf>,
-
-    /// How often that file, and what else is read from files while the server runs, is looked at for changes;
-    /// 100ms to 5m
-    #[arg(long, env = "BLUBASH_RELOAD_INTERVAL", value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
-    pub reload_interval: Duration,
 
     /// How old an answer about a message that may still change can be, and a first page or a count, unless the
     /// call's max_staleness says otherwise; 0s to 1h, and 0s asks the upstream each time

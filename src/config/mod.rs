@@ -1,6 +1,7 @@
 //! What `serve` can be told: flags and variables in, plain and checked component settings out.
 
 mod flags;
+mod listening;
 mod place;
 mod workspace_keys;
 
@@ -10,6 +11,7 @@ use bytesize::ByteSize;
 
 pub use self::{
     flags::{Batches, Flags, Idempotency, LogFormat},
+    listening::{Calls, Connections},
     place::{LedgerPlace, Place, PlaceFlags},
 };
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     campaigns::{audience, cache, watch::WatchConfig},
     ledger,
     model::ApiKey,
+    tls::{self, Tls},
     upstream,
 };
 
@@ -41,6 +44,12 @@ pub struct ConfigError {
     problem: String,
 }
 
+impl From<tls::Fault> for ConfigError {
+    fn from(fault: tls::Fault) -> Self {
+        Self { flag: fault.flag, problem: fault.problem }
+    }
+}
+
 /// Checked settings, a part for each component.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,14 +63,20 @@ pub struct Config {
     pub workspace_keys: Vec<Vec<ApiKey>>,
     /// Who may call, where this server holds the keys.
     pub access: Option<Access>,
-    /// How often files are looked at that may change.
-    pub reload_interval: Duration,
     /// How an ingestion is sent.
     pub audience: audience::Limits,
     /// What is kept of reads, and for how long.
     pub cache: cache::Limits,
     /// How campaigns are watched.
     pub watch: WatchConfig,
+    /// What connections may do.
+    pub connections: Connections,
+    /// What calls may do.
+    pub calls: Calls,
+    /// What connections are encrypted with. `None`: they are not.
+    pub tls: Option<Tls>,
+    /// How often files that may change are looked at.
+    pub reload_interval: Duration,
     /// How long calls in flight may take to end.
     pub drain_timeout: Duration,
     /// How long to report NOT_SERVING before new connections are refused.
@@ -96,13 +111,21 @@ impl Flags {
             ("--poll-interval-idle", poll_interval_idle, second..=60 * minute, "1s and 1h"),
             ("--resume-window", self.resume_window, Duration::ZERO..=day, "0s and 24h"),
             ("--ledger-retention", self.ledger_retention, minute..=90 * day, "1m and 90d"),
+            ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
             (
                 "--reload-interval",
                 self.reload_interval,
                 Duration::from_millis(100)..=5 * minute,
                 "100ms and 5m",
             ),
-            ("--batch-max-age", self.batch_max_age, Duration::ZERO..=10 * second, "0s and 10s"),
+            (
+                "--handshake-timeout",
+                self.handshake_timeout,
+                Duration::from_millis(100)..=minute,
+                "100ms and 1m",
+            ),
+            ("--stream-idle-timeout", self.stream_idle_timeout, second..=60 * minute, "1s and 1h"),
+            ("--connection-age-grace", self.connection_age_grace, Duration::ZERO..=day, "0s and 24h"),
             ("--drain-timeout", self.drain_timeout, hour.clone(), "0s and 1h"),
             ("--drain-delay", self.drain_delay, hour, "0s and 1h"),
         ] {
@@ -132,6 +155,8 @@ impl Flags {
             self.ledger_max_bytes.unwrap_or(if in_file { FILE_MAX_BYTES } else { MEMORY_MAX_BYTES });
         let max_bytes = bytes("--ledger-max-bytes", max_bytes, ByteSize::mib(1), ByteSize::tib(1));
         let place = place.map_err(|problem| problems.push(problem));
+        let connections = self.connections(&mut problems);
+        let tls = self.tls(&mut problems);
         let workspace_keys = match &self.workspace_keys_file {
             Some(path) => workspace_keys::load(path).unwrap_or_else(|problem| {
                 problems.push(ConfigError { flag: "--workspace-keys-file", problem });
@@ -176,7 +201,6 @@ impl Flags {
                     ledger: ledger::Config { retention: self.ledger_retention, max_bytes },
                     workspace_keys,
                     access,
-                    reload_interval: self.reload_interval,
                     audience: audience::Limits {
                         batch_max_items: self.batch_max_items as usize,
                         batch_max_bytes,
@@ -203,6 +227,10 @@ impl Flags {
                         history_max_bytes,
                         ..WatchConfig::default()
                     },
+                    connections,
+                    calls: Calls { max: self.max_calls as usize, stream_idle: self.stream_idle_timeout },
+                    tls,
+                    reload_interval: self.reload_interval,
                     drain_timeout: self.drain_timeout,
                     drain_delay: self.drain_delay,
                 })
@@ -252,6 +280,15 @@ mod tests {
             "--cache-terminal-for=2m",
             "--cache-missing-for=500ms",
             "--cache-max-bytes=7MiB",
+            "--web-origin=https://a.example,http://localhost:1",
+            "--max-connections=11",
+            "--max-streams=12",
+            "--max-calls=13",
+            "--handshake-timeout=14s",
+            "--stream-idle-timeout=15s",
+            "--connection-max-age=16s",
+            "--connection-age-grace=17s",
+            "--reload-interval=18s",
         ])
         .unwrap();
         assert_eq!(config.audience.batch_max_age, Duration::from_secs(2));
@@ -264,6 +301,13 @@ mod tests {
         assert_eq!(config.cache.terminal_for, Duration::from_secs(120));
         assert_eq!(config.cache.missing_for, Duration::from_millis(500));
         assert_eq!(config.cache.max_bytes, 7 << 20);
+        let (connections, second) = (config.connections, Duration::from_secs(1));
+        assert_eq!(connections.web_origins, ["https://a.example", "http://localhost:1"]);
+        assert_eq!((connections.max, connections.max_streams, config.calls.max), (11, 12, 13));
+        assert_eq!(connections.handshake_timeout, 14 * second);
+        assert_eq!(config.calls.stream_idle, 15 * second);
+        assert_eq!((connections.max_age, connections.age_grace), (Some(16 * second), 17 * second));
+        assert_eq!(config.reload_interval, 18 * second);
         let upstream = config.upstream;
         assert_eq!((upstream.rate, upstream.poll_share), (NonZeroU32::new(7), 5));
         assert_eq!((upstream.concurrency, upstream.bulk_concurrency), (9, 8));
@@ -299,7 +343,14 @@ mod tests {
             check(&["--ledger=memory:", "--access-file=/not/there", "--workspace-keys-file=/nor/there"]);
         let problem = problem.unwrap_err();
         assert!(problem.contains("first_key_file"), "{problem}");
-        assert_eq!(check(&["--ledger=memory:"]).unwrap().reload_interval, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_connection_may_grow_as_old_as_it_likes() {
+        assert_eq!(
+            check(&["--ledger=memory:", "--connection-max-age=0s"]).unwrap().connections.max_age,
+            None
+        );
     }
 
     #[test]
@@ -326,7 +377,15 @@ mod tests {
             "--workspace-keys-file=/not/there",
             "--access-file=/not/there",
             "--reload-interval=99ms",
-            "--reload-interval=301s",
+            "--web-origin=*",
+            "--max-connections=0",
+            "--max-streams=0",
+            "--max-calls=0",
+            "--handshake-timeout=61s",
+            "--stream-idle-timeout=1ms",
+            "--connection-max-age=999ms",
+            "--connection-age-grace=25h",
+            "--reload-interval=6m",
         ] {
             let problem = check(&["--ledger=memory:", word]).unwrap_err();
             assert!(problem.contains(word.split('=').next().unwrap()), "{word}: {problem}");

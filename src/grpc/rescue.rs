@@ -16,6 +16,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,15 +28,13 @@ use tower::{Layer, Service};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer};
 
 use super::{
+    OUR_PATHS,
     deadline::Received,
     status::{code_name, status},
 };
 use crate::error::{Error, Reason};
 
 pub use body::Inbound;
-
-/// Paths of our own service: health and reflection have their own errors, which stay as they are.
-const OUR_PATHS: &str = "/blubash.campaigns.";
 
 /// Why a request's stream gave no further message although its caller did not end it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,13 +65,27 @@ pub fn from_tonic(status: &Status) -> StreamFault {
             "request",
             "cannot be decoded as a message of its type; is it built from this service's contract?",
         )),
+        // Of our own making: see `Inbound`.
+        Code::DeadlineExceeded => StreamFault::Invalid(Error::new(
+            Reason::DeadlineExceeded,
+            "nothing came on the request's stream for longer than this server waits; send sooner, or half-close",
+        )),
         _ => StreamFault::Gone,
     }
 }
 
 /// Makes [`Rescue`]. It stands directly around tonic's routes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RescueLayer;
+#[derive(Clone, Copy, Debug)]
+pub struct RescueLayer {
+    idle: Duration,
+}
+
+impl RescueLayer {
+    /// A request's stream may be silent for `idle` while it is waited for.
+    pub fn new(idle: Duration) -> Self {
+        Self { idle }
+    }
+}
 
 type PanicHandler = fn(Box<dyn Any + Send>) -> Response<TonicBody>;
 
@@ -80,7 +93,7 @@ impl<S> Layer<S> for RescueLayer {
     type Service = Rescue<S>;
 
     fn layer(&self, inner: S) -> Rescue<S> {
-        Rescue { inner: CatchPanicLayer::custom(panicked as PanicHandler).layer(inner) }
+        Rescue { inner: CatchPanicLayer::custom(panicked as PanicHandler).layer(inner), idle: self.idle }
     }
 }
 
@@ -88,6 +101,7 @@ impl<S> Layer<S> for RescueLayer {
 #[derive(Clone)]
 pub struct Rescue<S> {
     inner: CatchPanic<S, PanicHandler>,
+    idle: Duration,
 }
 
 impl<S, B, R> Service<Request<B>> for Rescue<S>
@@ -111,7 +125,8 @@ where
             request.extensions_mut().insert(Received(Instant::now()));
         }
         let version = request.version();
-        let request = request.map(|body| TonicBody::new(Inbound::new(body, version)));
+        let idle = self.idle;
+        let request = request.map(|body| TonicBody::new(Inbound::new(body, version, idle)));
         RescueFuture { inner: Box::pin(self.inner.call(request)), ours }
     }
 }

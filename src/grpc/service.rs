@@ -7,7 +7,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::{Auth, Pass, Right},
-    cancelling, collect, convert, deadline,
+    cancelling, collect,
+    connection::{Leaving, until_it_leaves},
+    convert, deadline,
     head::Head,
     ingest,
     rescue::{StreamFault, receive},
@@ -199,6 +201,7 @@ impl CampaignsService for Service {
         request: Request<pb::WatchMessagesRequest>,
     ) -> Result<Response<Self::WatchMessagesStream>, Status> {
         let (ctx, pass) = self.stream_context(&request, Right::Read)?;
+        let leaving = Leaving::of(request.extensions());
         let (campaign, options, resume_token) =
             convert::parse::watch(request.into_inner()).map_err(refuse)?;
         let tokens = self.resumes.of(&ctx.workspace.id, &campaign, &options);
@@ -209,6 +212,7 @@ impl CampaignsService for Service {
             let token = tokens.seal(&update.place);
             Ok(convert::render::watch_update(&campaign, update, token))
         });
-        Ok(Response::new(pass.guard(Box::pin(answers), |error| error)))
+        let answers = Box::pin(until_it_leaves(leaving, Box::pin(answers)));
+        Ok(Response::new(pass.guard(answers, |error| error)))
     }
 }

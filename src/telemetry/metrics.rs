@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     poll_failures: Counter<u64>,
     ledger_commits: Histogram<f64>,
     reloads: Counter<u64>,
+    connections_refused: Counter<u64>,
+    shed: Counter<u64>,
 }
 
 /// The instruments of this process.
@@ -92,6 +94,14 @@ impl Metrics {
                 "Messages that the upstream scheduled for another instant than the IANA database gives",
             ),
             poll_calls: counter(metric::POLL_CALLS, "Calls that polling made to the upstream"),
+            connections_refused: counter(
+                metric::CONNECTIONS_REFUSED,
+                "Connections that were closed before they could make a call, by why",
+            ),
+            shed: counter(
+                metric::CALLS_SHED,
+                "Calls refused before anything was done, for want of a place; they count in no duration",
+            ),
             poll_failures: counter(metric::POLL_FAILURES, "Rounds of polling that failed"),
             ledger_commits: seconds(
                 metric::LEDGER_COMMITS,
@@ -118,6 +128,12 @@ impl Metrics {
             &self.poll_failures,
         ] {
             counter.add(0, &[]);
+        }
+        for reason in ["full", "handshake", "slow"] {
+            self.connections_refused.add(0, &[KeyValue::new(attribute::REASON, reason)]);
+        }
+        for kind in ["read", "write"] {
+            self.shed.add(0, &[KeyValue::new(attribute::KIND, kind)]);
         }
     }
 
@@ -198,6 +214,16 @@ impl Metrics {
     pub(crate) fn reload(&self, what: &'static str, result: &'static str) {
         self.reloads
             .add(1, &[KeyValue::new(attribute::WHAT, what), KeyValue::new(attribute::RESULT, result)]);
+    }
+
+    /// A connection was closed before it could make a call.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused.add(1, &[KeyValue::new(attribute::REASON, reason)]);
+    }
+
+    /// A call of this kind was refused for want of a place.
+    pub(crate) fn shed(&self, kind: &'static str) {
+        self.shed.add(1, &[KeyValue::new(attribute::KIND, kind)]);
     }
 
     /// The ledger has committed.

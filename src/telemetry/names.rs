@@ -16,6 +16,8 @@ pub(crate) mod attribute {
     pub(crate) const DISPOSITION: &str = "disposition";
     pub(crate) const RESULT: &str = "result";
     pub(crate) const WHAT: &str = "what";
+    pub(crate) const REASON: &str = "reason";
+    pub(crate) const KIND: &str = "kind";
 }
 
 /// Metrics.
@@ -40,4 +42,7 @@ pub(crate) mod metric {
     pub(crate) const LEDGER_MAX_BYTES: &str = "blubash.ledger.max_bytes";
     pub(crate) const RELOADS: &str = "blubash.reloads";
     pub(crate) const CACHE_BYTES: &str = "blubash.cache.bytes";
+    pub(crate) const CONNECTIONS: &str = "blubash.connections";
+    pub(crate) const CONNECTIONS_REFUSED: &str = "blubash.connections.refused";
+    pub(crate) const CALLS_SHED: &str = "blubash.calls.shed";
 }

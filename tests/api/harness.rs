@@ -70,7 +70,9 @@ impl App {
             };
             server.serve(listener, stopped).await.unwrap();
         });
-        let client = CampaignsServiceClient::connect(address.clone()).await.unwrap();
+        // Connected with the first call, so that tests may call over another road, too.
+        let client =
+            CampaignsServiceClient::new(Channel::from_shared(address.clone()).unwrap().connect_lazy());
         Self { rest, client, address, stop: Some(stop), server: Some(server) }
     }
 

@@ -67,3 +67,16 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+{{/* How the kubelet asks: its gRPC probes know no TLS, so that with it the admin port is asked. */}}
+{{- define "blubash-grpc.probe" -}}
+{{- $root := index . 0 -}}
+{{- if $root.Values.tls.existingSecret -}}
+httpGet:
+  port: {{ $root.Values.admin.port }}
+  path: {{ index . 1 }}
+{{- else -}}
+grpc:
+  port: {{ $root.Values.grpc.port }}
+{{- end -}}
+{{- end -}}

@@ -3,8 +3,6 @@
 
 mod fixture;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use h2::Reason as Reset;
 use prost::Message as _;
@@ -156,7 +154,8 @@ async fn other_services_keep_their_errors() {
             Ok::<_, Infallible>(Status::not_found("as it was").into_http::<TonicBody>())
         });
         let request = Request::builder().uri(path).body(TonicBody::empty()).unwrap();
-        let response = tower::ServiceExt::oneshot(RescueLayer.layer(routes), request).await.unwrap();
+        let response =
+            tower::ServiceExt::oneshot(RescueLayer::new(fixture::IDLE).layer(routes), request).await.unwrap();
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.message() == "as it was", kept, "{path}");
     }

@@ -4,14 +4,19 @@ use std::{fs, path::Path};
 
 use blubash_grpc::{
     access::Right::{self, Read, Write},
-    pb,
+    pb::{self, campaigns_service_client::CampaignsServiceClient},
     sandbox::{self, SEEDED},
 };
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{BOTH, Files, Headers, NOBODY, READER, STRANGER, WRITER, add, get, with};
-use crate::harness::{App, EVERGREEN, item, reason, request_id};
+use super::{BOTH, Files, Headers, NOBODY, READER, READERS_NAME, STRANGER, WRITER, add, add_by, get, with};
+use crate::{
+    harness::{EVERGREEN, item, reason, request_id},
+    tls::{self, Authority},
+};
+
+type Client = CampaignsServiceClient<Channel>;
 
 /// What each method needs.
 const METHODS: [(&str, Right); 9] = [
@@ -45,7 +50,6 @@ const fn role(name: &'static str, headers: Headers<'static>, reads: Answer, writ
     Role { name, headers, reads, writes }
 }
 
-/// A row more once TLS is served: a certificate of the reader's, answered as its token is.
 const ROLES: [Role; 13] = [
     role("nobody", &[], UNKNOWN, UNKNOWN),
     role("a wrong token", &[("authorization", NOBODY)], UNKNOWN, UNKNOWN),
@@ -78,11 +82,10 @@ const ROLES: [Role; 13] = [
 ];
 
 /// Calls a method so that it is let in wherever the caller is; of a stream, the first answer counts.
-async fn call(app: &App, method: &str, headers: Headers<'_>) -> Result<(), Status> {
-    let mut client = app.client.clone();
+async fn call(mut client: Client, method: &str, headers: Headers<'_>) -> Result<(), Status> {
     let campaign_id = SEEDED.to_owned();
     match method {
-        "AddAudience" => add(app, headers, EVERGREEN, "matrix").await.map(drop),
+        "AddAudience" => add_by(client, headers, EVERGREEN, "matrix").await.map(drop),
         "IngestAudience" => {
             let message = pb::IngestAudienceRequest {
                 campaign_id: EVERGREEN.into(),
@@ -143,13 +146,47 @@ async fn each_method_answers_each_kind_of_caller_as_the_access_file_says() {
     for (method, needs) in METHODS {
         for Role { name, headers, reads, writes } in &ROLES {
             let before = app.rest.log().await.len();
-            let told = call(&app, method, headers).await;
+            let told = call(app.client.clone(), method, headers).await;
             let told = told.map_or_else(|status| reason(&status), |()| (Code::Ok, String::new()));
             let due = if needs == Read { reads } else { writes };
             assert_eq!((told.0, told.1.as_str()), *due, "{method} by {name}");
             if *due != LET_IN {
                 assert_eq!(app.rest.log().await.len(), before, "{method} by {name} went up");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_lets_in_whom_the_access_file_names_and_a_token_goes_before_it() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let flags = [authority.flags(true), vec![files.flag()]].concat();
+    let app = tls::app(&flags).await;
+    let writer = [("authorization", WRITER)];
+    let connect = async |name| {
+        let pair = authority.caller(name);
+        CampaignsServiceClient::new(authority.connect(&app, Some(&pair)).await.unwrap())
+    };
+    let (reader, stranger) = (connect(READERS_NAME).await, connect("spiffe://mesh.example/reader/2").await);
+    add_by(stranger.clone(), &writer, EVERGREEN, "begun").await.unwrap();
+    let acme: Headers = &[("x-workspace", "acme")];
+    let free: Headers = &[("x-workspace", "free-plan")];
+    let key: Headers = &[("x-workspace", "acme"), ("x-api-key", sandbox::ACME_API_KEY)];
+    for (method, needs) in METHODS {
+        let wants = |reads, writes| if needs == Read { reads } else { writes };
+        for (client, headers, due) in [
+            (&reader, acme, wants(LET_IN, FORBIDDEN)),
+            (&reader, free, FORBIDDEN),
+            (&reader, &[][..], UNCHOSEN),
+            (&reader, key, UNKNOWN),
+            (&reader, &[("authorization", NOBODY)], UNKNOWN),
+            (&reader, &writer, LET_IN),
+            (&stranger, acme, UNKNOWN),
+            (&stranger, &writer, LET_IN),
+        ] {
+            let told = call(client.clone(), method, headers).await;
+            let told = told.map_or_else(|status| reason(&status), |()| (Code::Ok, String::new()));
+            assert_eq!((told.0, told.1.as_str()), due, "{method} with {headers:?}");
         }
     }
 }
@@ -171,7 +208,7 @@ async fn no_refusal_quotes_what_was_sent() {
         &[("authorization", WRITER), ("x-workspace", "canary")],
         &[("x-api-key", "canary")],
     ] {
-        let status = call(&app, "GetMessage", headers).await.unwrap_err();
+        let status = call(app.client.clone(), "GetMessage", headers).await.unwrap_err();
         let told = format!("{status:?} {}", String::from_utf8_lossy(status.details()));
         assert!(!told.contains("canary"), "{told}");
     }

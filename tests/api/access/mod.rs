@@ -6,9 +6,13 @@ mod matrix;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
-use blubash_grpc::{access::TokenDigest, pb, sandbox};
+use blubash_grpc::{
+    access::TokenDigest,
+    pb::{self, campaigns_service_client::CampaignsServiceClient},
+    sandbox,
+};
 use tempfile::TempDir;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::harness::{App, item, request_id};
 
@@ -20,6 +24,9 @@ const READER: &str = "Bearer bbg_reader-of-acme-0000000000000000000000000000";
 const STRANGER: &str = "Bearer bbg_writer-of-globex-00000000000000000000000000";
 const BOTH: &str = "Bearer bbg_writer-of-acme-and-globex-00000000000000000";
 const NOBODY: &str = "Bearer bbg_nobody-has-this-token-00000000000000000000";
+
+/// The URI in a certificate of who may read in acme, and in globex.
+const READERS_NAME: &str = "spiffe://mesh.example/reader";
 
 /// An access file and its keys.
 struct Files(TempDir);
@@ -54,6 +61,8 @@ impl Files {
             text += &format!("[callers.{name}]\ntoken_sha256 = ['{}']\n", digest(credential));
             text += &format!("workspaces = {{ {workspaces} }}\n");
         }
+        text += &format!("[callers.mesh-reader]\ncertificates = ['{READERS_NAME}']\n");
+        text += "workspaces = { acme = 'read', globex = 'read' }\n";
         text
     }
 
@@ -75,9 +84,12 @@ impl Files {
         fs::rename(draft, self.path()).unwrap();
     }
 
+    fn flag(&self) -> String {
+        format!("--access-file={}", self.path().display())
+    }
+
     async fn serve(&self) -> App {
-        let access = format!("--access-file={}", self.path().display());
-        App::with(sandbox::Options::default(), &[&access, "--reload-interval=100ms"]).await
+        App::with(sandbox::Options::default(), &[&self.flag(), "--reload-interval=100ms"]).await
     }
 }
 
@@ -108,11 +120,20 @@ async fn add(
     campaign: &str,
     id: &str,
 ) -> Result<pb::AddAudienceResponse, Status> {
+    add_by(app.client.clone(), headers, campaign, id).await
+}
+
+async fn add_by(
+    mut client: CampaignsServiceClient<Channel>,
+    headers: Headers<'_>,
+    campaign: &str,
+    id: &str,
+) -> Result<pb::AddAudienceResponse, Status> {
     let message = pb::AddAudienceRequest {
         campaign_id: campaign.into(),
         options: Some(request_id(id)),
         items: vec![item("5511900000001")],
     };
     let request = with(tokio_stream::iter([message]), headers);
-    app.client.clone().add_audience(request).await.map(Response::into_inner)
+    client.add_audience(request).await.map(Response::into_inner)
 }

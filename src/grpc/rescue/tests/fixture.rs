@@ -1,6 +1,6 @@
 //! A server whose handlers tell what they saw, and a caller that speaks HTTP/2 frame by frame.
 
-use std::{net::SocketAddr, pin::Pin};
+use std::{net::SocketAddr, pin::Pin, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::Stream;
@@ -119,6 +119,9 @@ impl server::CampaignsService for Handlers {
     }
 }
 
+/// Longer than any of these tests waits.
+pub(super) const IDLE: Duration = Duration::from_secs(600);
+
 pub(super) struct Server {
     address: SocketAddr,
     seen: mpsc::UnboundedReceiver<Seen>,
@@ -142,7 +145,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let accepting = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let service = TowerToHyperService::new(rescue::RescueLayer.layer(routes.clone()));
+                let service = TowerToHyperService::new(rescue::RescueLayer::new(IDLE).layer(routes.clone()));
                 tokio::spawn(async move {
                     let builder = auto::Builder::new(TokioExecutor::new()).http2_only();
                     let _ = builder.serve_connection(TokioIo::new(socket), service).await;
