@@ -135,6 +135,12 @@ impl Metrics {
         for kind in ["read", "write"] {
             self.shed.add(0, &[KeyValue::new(attribute::KIND, kind)]);
         }
+        for (what, result) in
+            [("access", "changed"), ("access", "refused"), ("tls", "changed"), ("tls", "refused")]
+        {
+            self.reloads
+                .add(0, &[KeyValue::new(attribute::WHAT, what), KeyValue::new(attribute::RESULT, result)]);
+        }
     }
 
     /// A call to this service has ended. `failed`: the code is one that says so of the server.
