@@ -137,7 +137,8 @@ async fn a_running_watch_goes_on_with_a_renewed_key_and_ends_when_the_held_key_i
     assert_eq!(changes(&mut watch).await, ["m0: QUEUED -> SENT"]);
     assert_eq!(rig.world().keys, ["new".to_owned()].into());
     rig.world().fault = Some((401, "Missing or invalid API key"));
-    assert_eq!(end(&mut watch).await.unwrap().reason(), Reason::UpstreamKeyRefused);
+    let ended = tokio::time::timeout(Duration::from_secs(60), end(&mut watch)).await.unwrap();
+    assert_eq!(ended.unwrap().reason(), Reason::UpstreamKeyRefused);
 }
 
 #[tokio::test(start_paused = true)]
