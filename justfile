@@ -36,6 +36,10 @@ ci:
 clients *LANGUAGES:
     .ci/clients {{LANGUAGES}}
 
+# Call a sandbox by gRPC-Web from a page in a real Chromium
+web:
+    .ci/web
+
 # Check the Helm chart and its alert rules (or some of it: just chart rules)
 chart *PARTS:
     .ci/helm {{PARTS}}
@@ -74,7 +78,23 @@ bench-stream *ARGS:
 # Measure what many watchers of one campaign cost (ARGS: --watchers 1,100,10000 --messages 100 ...)
 fanout *ARGS:
     cargo build --release --locked
-    cargo run --release --locked --manifest-path benches/fanout/Cargo.toml --target-dir target -- --ours 'target/release/blubash-grpc serve --ledger memory:' {{ARGS}}
+    cargo run --release --locked --manifest-path benches/drivers/Cargo.toml --target-dir target --bin fanout -- --ours 'target/release/blubash-grpc serve --ledger memory:' {{ARGS}}
+
+# Load the service past what it can answer, and see what becomes of it (ARGS: --seconds 60 ...)
+overload *ARGS:
+    cargo build --release --locked
+    cargo build --release --locked --manifest-path benches/drivers/Cargo.toml --target-dir target
+    taskset -c 1 target/release/load overload --ours 'taskset -c 0 target/release/blubash-grpc serve --ledger memory:' {{ARGS}}
+
+# Let one workspace ask a hundred times as much as each of the others (ARGS: --seconds 10 ...)
+noisy *ARGS:
+    cargo build --release --locked
+    cargo run --release --locked --manifest-path benches/drivers/Cargo.toml --target-dir target --bin load -- noisy --ours 'target/release/blubash-grpc serve --ledger memory: --workspace-rate 500' {{ARGS}}
+
+# SIGTERM under load, fifty times (ARGS: --times 5 ...)
+drains *ARGS:
+    cargo build --release --locked
+    cargo run --release --locked --manifest-path benches/drivers/Cargo.toml --target-dir target --bin load -- drain --ours 'target/release/blubash-grpc serve' {{ARGS}}
 
 # Take the contract as released: later changes are held against it (CONTRIBUTING.md)
 release-contract:

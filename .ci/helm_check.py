@@ -18,7 +18,7 @@ KUBERNETES = ["1.30", "1.37"]
 # The chart sets these itself; all other flags of the README are its `settings`.
 OWN = {"listen", "admin-listen", "sandbox", "ledger", "secret-file", "workspace-keys-file", "access-file", "tls-cert-file", "tls-key-file", "tls-client-ca-file", "drain-delay", "drain-timeout"}
 # These have no use in a pod.
-UNUSED = {"port-file", "operator-socket"}
+UNUSED = {"port-file", "operator-socket", "config"}
 
 problems = []
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::say;
+use super::{print::print, say};
 use crate::access::{TokenDigest, new_token};
 
 #[derive(Debug, clap::Args)]
@@ -17,17 +17,17 @@ enum Command {
     NewToken,
 }
 
-#[allow(clippy::print_stdout)]
-pub(super) fn run(args: &Args) {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     match args.command {
         Command::NewToken => {
             let token = new_token();
-            println!("{token}");
+            print(&format!("{token}\n"))?;
             say(&format!(
                 "the caller sends the token as \"authorization: Bearer TOKEN\"; the access file holds its digest:\n\
                  token_sha256 = [\"{}\"]",
                 TokenDigest::of(token.as_bytes()).to_hex()
             ));
+            Ok(())
         }
     }
 }

@@ -2,17 +2,28 @@
 
 mod access;
 mod admin;
+mod config;
 mod ledger;
 mod open;
+mod print;
 mod sandbox;
 mod serve;
+#[cfg(test)]
+mod tests;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use crate::telemetry;
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    config::{Reading, Refused, Settings, Useless, read, strangers},
+    telemetry,
+};
+
+/// The subcommand whose flags are the settings that a file may hold.
+const SERVER: &str = "serve";
 
 const AFTER_HELP: &str = "\
 Try it: `blubash-grpc serve --sandbox` starts the service on an emulator of the vendor's API and prints a
@@ -37,18 +48,43 @@ enum Command {
     Ledger(Box<ledger::Args>),
     /// Prepare what an access file holds (serve --access-file)
     Access(access::Args),
+    /// Check and show the settings that `serve` would have
+    Config(Box<config::Args>),
+}
+
+impl Command {
+    /// What `serve` is told, where the command is about that.
+    fn of_server(&self) -> Option<&serve::Args> {
+        match self {
+            Self::Serve(args) => Some(args),
+            Self::Config(args) => Some(args.of_server()),
+            Self::Sandbox(_) | Self::Ledger(_) | Self::Access(_) => None,
+        }
+    }
 }
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command();
+    let (cli, settings) = match read(&command, SERVER, &words).and_then(understand) {
+        Ok(understood) => understood,
+        Err(Refused::Usage(error)) => error.exit(),
+        Err(Refused::Settings(useless)) => return refuse(*useless),
+    };
+    if cli.command.of_server().is_some() {
+        let strangers = strangers(&command, SERVER);
+        if !strangers.is_empty() {
+            say(&format!("warning: these variables are no settings: {}", strangers.join(", ")));
+        }
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("the runtime cannot start: {error}")),
     };
     let ended = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(*args).await,
+            Command::Serve(args) => serve::run(*args, &settings).await,
             Command::Sandbox(args) => {
                 telemetry::log_only();
                 sandbox::run(*args).await
@@ -57,16 +93,34 @@ pub fn run() -> ExitCode {
                 telemetry::log_only();
                 ledger::run(*args).await
             }
-            Command::Access(args) => {
-                access::run(&args);
-                Ok(())
-            }
+            Command::Access(args) => access::run(&args),
+            Command::Config(args) => config::run(&args, &settings),
         }
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+fn understand(reading: Reading) -> Result<(Cli, Settings), Refused> {
+    let cli = Cli::from_arg_matches(&reading.matches).map_err(|error| Refused::Usage(Box::new(error)))?;
+    Ok((cli, reading.settings))
+}
+
+/// Tells all that was said and is of no use, and what is wrong with the rest.
+fn refuse(useless: Useless) -> ExitCode {
+    let mut told: Vec<String> = useless.problems.iter().map(ToString::to_string).collect();
+    let rest = useless.rest.and_then(|rest| understand(rest).ok());
+    if let Some((flags, settings)) =
+        rest.as_ref().and_then(|(cli, settings)| Some((&cli.command.of_server()?.flags, settings)))
+    {
+        let more = flags.check(&flags.upstream_url).err().unwrap_or_default();
+        let is_new = |error: &&_| !useless.problems.iter().any(|problem| problem.may_cause(error));
+        told.extend(more.iter().filter(is_new).map(|error| settings.tell(error)));
+    }
+    let code = fail(&config::unusable(&told));
+    if useless.problems.iter().any(|problem| problem.is_usage) { ExitCode::from(2) } else { code }
 }
 
 fn version() -> String {

@@ -44,9 +44,24 @@ pub(super) fn open_or_make(place: &Place, config: ledger::Config) -> anyhow::Res
 
 /// For the operator: nothing is made.
 pub(super) fn open(file: &Path, place: &Place, config: ledger::Config) -> anyhow::Result<Opened> {
+    let secret = secret_of(file, place)?;
+    Ok(Opened { ledger: open_file(file, &secret, config)?, secret, is_new: false })
+}
+
+/// Only a look: whether the secret is as the server needs it. The ledger itself stays closed, since a running server
+/// has it open.
+pub(super) fn look(place: &Place) -> anyhow::Result<()> {
+    match (&place.ledger, &place.secret_file) {
+        (LedgerPlace::File(file), _) if exists(file)? => secret_of(file, place).map(drop),
+        (_, Some(path)) => load_secret(path).map(drop),
+        (_, None) => Ok(()),
+    }
+}
+
+/// The secret of a ledger that is here.
+fn secret_of(file: &Path, place: &Place) -> anyhow::Result<Secret> {
     let path = secret_file(place)?;
-    let secret = Secret::load(&path).map_err(|fault| anyhow!("--secret-file: {fault}"))?;
-    let Some(secret) = secret else {
+    let Some(secret) = load_secret(&path)? else {
         bail!(
             "--secret-file: the ledger {} is here, but not its secret {}: restore it from your copy, or name the \
              place where it is. No new one is made beside an existing ledger: under another secret every \
@@ -55,7 +70,7 @@ pub(super) fn open(file: &Path, place: &Place, config: ledger::Config) -> anyhow
             path.display()
         );
     };
-    Ok(Opened { ledger: open_file(file, &secret, config)?, secret, is_new: false })
+    Ok(secret)
 }
 
 /// Whether there is something by that name.
@@ -66,6 +81,10 @@ pub(super) fn exists(file: &Path) -> anyhow::Result<bool> {
 fn open_file(file: &Path, secret: &Secret, config: ledger::Config) -> anyhow::Result<Ledger> {
     Ledger::in_file(file, &secret.derive(Purpose::Sealing), config, Clock::System)
         .map_err(|fault| anyhow!("--ledger: {fault}"))
+}
+
+fn load_secret(path: &Path) -> anyhow::Result<Option<Secret>> {
+    Secret::load(path).map_err(|fault| anyhow!("--secret-file: {fault}"))
 }
 
 fn make_secret(path: &Path) -> anyhow::Result<Secret> {

@@ -2,19 +2,20 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Signals,
     admin::{AdminPort, Levels},
+    config,
     open::{self, Opened},
     say,
 };
 use crate::{
     clock::Clock,
-    config::{DEFAULT_UPSTREAM_URL, Flags, LedgerPlace, LogFormat, Place},
+    config::{Flags, LedgerPlace, LogFormat, Place, Settings},
     error::Error,
     ledger::Ledger,
     operator::OperatorSocket,
@@ -26,27 +27,28 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    flags: Flags,
+    pub(super) flags: Flags,
     #[command(flatten)]
     sandbox: sandbox::Flags,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     let telemetry =
         telemetry::start(args.flags.log_format == LogFormat::Json, args.flags.admin_listen.is_some())?;
     let scrape = telemetry.scraper();
-    let served = serve(args, scrape, telemetry.is_measured()).await;
+    let served = serve(args, settings, scrape, telemetry.is_measured()).await;
     // Last of all, so that what the drain did is told, too.
     telemetry.end().await;
     served
 }
 
-async fn serve(args: Args, scrape: Option<telemetry::Scraper>, is_measured: bool) -> anyhow::Result<()> {
+async fn serve(
+    args: Args,
+    settings: &Settings,
+    scrape: Option<telemetry::Scraper>,
+    is_measured: bool,
+) -> anyhow::Result<()> {
     let flags = args.flags;
-    // Not clap's to refuse: it counts a variable that says `false` as given.
-    if flags.sandbox && flags.upstream_url != DEFAULT_UPSTREAM_URL {
-        bail!("--sandbox cannot be used with --upstream-url: choose the emulator, or an upstream");
-    }
     let sandbox = match flags.sandbox {
         true => {
             let listener = TcpListener::bind("127.0.0.1:0").await.context("the sandbox cannot listen")?;
@@ -56,8 +58,7 @@ async fn serve(args: Args, scrape: Option<telemetry::Scraper>, is_measured: bool
     };
     let upstream_url = sandbox.as_ref().map_or_else(|| flags.upstream_url.clone(), Sandbox::campaigns_url);
     let config = flags.check(&upstream_url).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("these settings cannot be used:\n  {}", problems.join("\n  "))
+        config::unusable(&problems.iter().map(|problem| settings.tell(problem)).collect::<Vec<_>>())
     })?;
     let signals = Signals::install()?;
     let Opened { ledger, secret, is_new } = open::open_or_make(&config.place, config.ledger)?;

@@ -31,15 +31,15 @@ pub struct Flags {
 
     /// Certificate of this server in PEM, followed by those between it and the root: serve TLS. Read anew when it
     /// changes, as are the other files of TLS
-    #[arg(long, env = "BLUBASH_TLS_CERT_FILE", value_name = "PATH", requires = "tls_key_file")]
+    #[arg(long, env = "BLUBASH_TLS_CERT_FILE", value_name = "PATH")]
     pub tls_cert_file: Option<PathBuf>,
 
     /// Its private key in PEM, for the user that runs this server only
-    #[arg(long, env = "BLUBASH_TLS_KEY_FILE", value_name = "PATH", requires = "tls_cert_file")]
+    #[arg(long, env = "BLUBASH_TLS_KEY_FILE", value_name = "PATH")]
     pub tls_key_file: Option<PathBuf>,
 
     /// Certificates, in PEM, of who vouches for callers: each must bring a certificate of theirs
-    #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH", requires = "tls_cert_file")]
+    #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH")]
     pub tls_client_ca_file: Option<PathBuf>,
 
     /// How often files that may change (certificates, keys, who may call) are looked at; 100ms to 5m
@@ -68,6 +68,17 @@ pub struct Flags {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_calls: u32,
 
+    /// Most of those calls of one workspace; 1 to 1000000
+    #[arg(long, env = "BLUBASH_WORKSPACE_MAX_CALLS", value_name = "N", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub workspace_max_calls: u32,
+
+    /// Most calls a second that a workspace may make here, with bursts of a second's worth; 1 to 1000000. Without
+    /// it: as many as it likes
+    #[arg(long, env = "BLUBASH_WORKSPACE_RATE", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub workspace_rate: Option<u32>,
+
     /// Longest time from a connection to its first bytes, and that a TLS handshake takes; 100ms to 1m
     #[arg(long, env = "BLUBASH_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
@@ -90,7 +101,8 @@ pub struct Flags {
     pub connection_age_grace: Duration,
 
     /// Base URL of the Campaigns API; plain http is allowed to loopback only
-    #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
+    #[arg(long, env = "BLUBASH_UPSTREAM_URL", hide_env_values = true, value_name = "URL",
+          default_value = DEFAULT_UPSTREAM_URL)]
     pub upstream_url: String,
 
     /// Start an emulator of the Campaigns API in this process and serve it: nobody is messaged

@@ -1,6 +1,6 @@
 //! How callers reach the service: connections, calls, TLS, web pages.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use http::HeaderValue;
 use url::Url;
@@ -30,6 +30,10 @@ pub struct Connections {
 pub struct Calls {
     /// The most at once, until their answers begin.
     pub max: usize,
+    /// The most of one workspace among them.
+    pub workspace_max: usize,
+    /// The most a second of one workspace. `None`: as many as it likes.
+    pub workspace_rate: Option<NonZeroU32>,
     /// How long one waits for its caller's next message.
     pub stream_idle: Duration,
 }
@@ -58,8 +62,27 @@ impl Flags {
         }
     }
 
+    pub(super) fn calls(&self) -> Calls {
+        Calls {
+            max: self.max_calls as usize,
+            workspace_max: self.workspace_max_calls as usize,
+            workspace_rate: self.workspace_rate.and_then(NonZeroU32::new),
+            stream_idle: self.stream_idle_timeout,
+        }
+    }
+
     pub(super) fn tls(&self, problems: &mut Vec<ConfigError>) -> Option<Tls> {
-        let (Some(cert), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else { return None };
+        let (cert, key, client_ca) = (&self.tls_cert_file, &self.tls_key_file, &self.tls_client_ca_file);
+        for (flag, named, needed, other) in [
+            ("--tls-cert-file", cert, key, "--tls-key-file"),
+            ("--tls-key-file", key, cert, "--tls-cert-file"),
+            ("--tls-client-ca-file", client_ca, cert, "--tls-cert-file"),
+        ] {
+            if named.is_some() && needed.is_none() {
+                problems.push(ConfigError { flag, problem: format!("needs {other} beside it") });
+            }
+        }
+        let (Some(cert), Some(key)) = (cert, key) else { return None };
         let files = Files {
             cert: cert.clone(),
             key: key.clone(),

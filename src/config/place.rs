@@ -15,6 +15,11 @@ use super::ConfigError;
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct PlaceFlags {
+    /// File of settings: TOML, flat, a flag's name as the key (poll-interval = "2s"). A variable outweighs it,
+    /// and a flag both. Paths in it begin, as on the command line, where the command is run
+    #[arg(long, env = "BLUBASH_CONFIG", value_name = "PATH", display_order = 0)]
+    pub config: Option<PathBuf>,
+
     /// Where to remember what was sent. `file:PATH` keeps it through restarts; the folder is made where
     /// only its last part is missing. `memory:` forgets with the process. Without it: in the sandbox
     /// memory:, else file: with ledger.redb in blubash-grpc in the platform's state directory (on Linux
@@ -145,7 +150,7 @@ mod tests {
 
     fn flags(ledger: Option<&str>) -> PlaceFlags {
         let ledger = ledger.map(|text| text.parse().unwrap());
-        PlaceFlags { ledger, secret_file: None, operator_socket: None }
+        PlaceFlags { config: None, ledger, secret_file: None, operator_socket: None }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
     convert, deadline,
     head::Head,
     ingest,
+    quota::Quota,
     rescue::{StreamFault, receive},
     status,
     tokens::{PageTokens, ResumeTokens},
@@ -43,6 +44,8 @@ pub struct Service {
     pub pages: Arc<PageTokens>,
     /// Seals resume tokens.
     pub resumes: Arc<ResumeTokens>,
+    /// What a workspace may take.
+    pub quota: Quota,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -57,6 +60,7 @@ impl Service {
     fn stream_context<T>(&self, request: &Request<T>, wants: Right) -> Result<(Context, Pass), Status> {
         let (metadata, extensions) = (request.metadata(), request.extensions());
         let (workspace, pass) = self.auth.admit(metadata, extensions, wants).map_err(refuse)?;
+        self.quota.enter(workspace.id, extensions).map_err(refuse)?;
         let deadline = deadline::deadline(metadata, extensions).map_err(refuse)?;
         Ok((Context { workspace, deadline }, pass))
     }

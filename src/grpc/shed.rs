@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, Response};
 use tonic::body::Body as TonicBody;
 use tower::Service;
 
-use super::{OUR_PATHS, status::status};
+use super::{OUR_PATHS, quota, status::status};
 use crate::{
     error::{Error, Reason},
     telemetry::metrics,
@@ -48,7 +48,7 @@ impl<S> Shed<S> {
     }
 
     /// A place for a call of this path, if there is one. Health and reflection are always answered.
-    fn enter(&self, path: &str) -> Result<Option<Place>, &'static str> {
+    fn enter(&self, path: &str) -> Result<Option<Ticket>, &'static str> {
         let Some(method) = path.strip_prefix(OUR_PATHS).and_then(|rest| rest.rsplit('/').next()) else {
             return Ok(None);
         };
@@ -58,7 +58,30 @@ impl<S> Shed<S> {
         };
         // Counted first: of two that come together for the last place one is refused, and never both let in.
         let place = Place(Arc::clone(&self.calls));
-        if self.calls.fetch_add(1, Relaxed) >= max.max(1) { Err(kind) } else { Ok(Some(place)) }
+        if self.calls.fetch_add(1, Relaxed) >= max.max(1) {
+            return Err(kind);
+        }
+        Ok(Some(Ticket::new(place)))
+    }
+}
+
+/// An extension of each request: what its call occupies until its answer begins. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Ticket(Arc<Occupied>);
+
+struct Occupied {
+    _of_all: Place,
+    of_workspace: OnceLock<quota::Place>,
+}
+
+impl Ticket {
+    fn new(of_all: Place) -> Self {
+        Self(Arc::new(Occupied { _of_all: of_all, of_workspace: OnceLock::new() }))
+    }
+
+    /// Occupies this too. A call is of one workspace: there is no second time.
+    pub(super) fn occupy(&self, place: quota::Place) {
+        let _ = self.0.of_workspace.set(place);
     }
 }
 
@@ -83,9 +106,14 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.enter(request.uri().path()) {
-            Ok(place) => ShedFuture::Let { inner: Box::pin(self.inner.call(request)), _place: place },
+            Ok(ticket) => {
+                if let Some(ticket) = &ticket {
+                    request.extensions_mut().insert(ticket.clone());
+                }
+                ShedFuture::Let { inner: Box::pin(self.inner.call(request)), _ticket: ticket }
+            }
             Err(kind) => {
                 metrics().shed(kind);
                 ShedFuture::Refused
@@ -98,7 +126,7 @@ where
 pub enum ShedFuture<F> {
     /// What the service behind answers.
     #[allow(missing_docs, private_interfaces)]
-    Let { inner: Pin<Box<F>>, _place: Option<Place> },
+    Let { inner: Pin<Box<F>>, _ticket: Option<Ticket> },
     /// There was no place.
     Refused,
 }

@@ -183,6 +183,10 @@ fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
+        // Callers who give up while this server is behind reset calls that it has not seen yet. h2 takes 20 of them
+        // for an attack and ends the connection, with everybody else's calls on it; no caller can have more at once
+        // than it can have calls.
+        .max_pending_accept_reset_streams(limits.max_streams as usize)
         .max_header_list_size(MAX_HEADERS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

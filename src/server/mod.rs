@@ -30,7 +30,7 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     grpc::{
-        self, Service,
+        self, Quota, Service,
         auth::Auth,
         tokens::{PageTokens, ResumeTokens},
     },
@@ -138,6 +138,7 @@ impl Server {
             },
             pages: PageTokens::new(secret).into(),
             resumes: ResumeTokens::new(secret).into(),
+            quota: Quota::new(config.calls.workspace_max, config.calls.workspace_rate),
         };
         Self {
             service,

@@ -132,7 +132,7 @@ impl Metrics {
         for reason in ["full", "handshake", "slow"] {
             self.connections_refused.add(0, &[KeyValue::new(attribute::REASON, reason)]);
         }
-        for kind in ["read", "write"] {
+        for kind in ["read", "write", "workspace"] {
             self.shed.add(0, &[KeyValue::new(attribute::KIND, kind)]);
         }
         for (what, result) in
@@ -227,7 +227,7 @@ impl Metrics {
         self.connections_refused.add(1, &[KeyValue::new(attribute::REASON, reason)]);
     }
 
-    /// A call of this kind was refused for want of a place.
+    /// A call was refused for want of a place for its kind, or by its workspace's share.
     pub(crate) fn shed(&self, kind: &'static str) {
         self.shed.add(1, &[KeyValue::new(attribute::KIND, kind)]);
     }

@@ -54,6 +54,14 @@ pub(crate) fn start(json: bool, scraped: bool) -> Result<Telemetry, Fault> {
     Ok(Telemetry { traces, metrics, registry })
 }
 
+/// Whether the OTEL_ variables can be used, without starting anything.
+///
+/// # Errors
+/// The one that cannot.
+pub(crate) fn check() -> Result<(), Fault> {
+    otlp::check()
+}
+
 /// Starts logging alone.
 pub(crate) fn log_only() {
     log(false, None);

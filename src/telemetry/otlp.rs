@@ -80,6 +80,17 @@ pub(super) fn resource() -> Resource {
     if named { builder } else { builder.with_service_name("blubash-grpc") }.build()
 }
 
+/// Whether the variables can be used.
+pub(super) fn check() -> Result<(), Fault> {
+    let wanted = Wanted::read(env)?;
+    for (signal, is_wanted) in [("TRACES", wanted.traces), ("METRICS", wanted.metrics)] {
+        if is_wanted {
+            Protocol::of(signal, env)?;
+        }
+    }
+    Ok(())
+}
+
 /// What takes spans to the collector. To be called inside the runtime.
 pub(super) fn traces() -> Result<SdkTracerProvider, Fault> {
     let builder = SpanExporter::builder();

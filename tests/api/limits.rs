@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blubash_grpc::{
     pb,
-    sandbox::{EVERGREEN, Options, SEEDED, SEEDED_MESSAGES},
+    sandbox::{EVERGREEN, GLOBEX_API_KEY, Options, SEEDED, SEEDED_MESSAGES},
 };
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -17,7 +17,7 @@ use tokio::{
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{App, item, keyed, reason, request_id};
+use crate::harness::{App, item, keyed, reason, request_id, with_key};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -114,6 +114,36 @@ async fn an_overloaded_server_refuses_reads_first_says_when_to_come_again_and_an
         }
     };
     timeout(PATIENCE, served).await.expect("the places of those who left are free again");
+}
+
+#[tokio::test]
+async fn a_greedy_workspace_is_refused_what_is_over_its_share_and_the_others_are_served() {
+    let app = app(&["--workspace-max-calls=3"]).await;
+    app.rest.fault(json!({"operation": "get", "hang_ms": 60_000, "count": 3})).await;
+    let mut reads = tokio::task::JoinSet::new();
+    for id in &SEEDED_MESSAGES[..3] {
+        let mut client = app.client.clone();
+        let (campaign_id, message_id) = (SEEDED.to_owned(), (*id).to_owned());
+        let request = pb::GetMessageRequest { campaign_id, message_id, max_staleness: None };
+        reads.spawn(async move { client.get_message(keyed(request)).await });
+    }
+    while app.upstream_calls("get").await.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let refused = app.get(SEEDED, SEEDED_MESSAGES[5]).await.unwrap_err();
+    assert_eq!(reason(&refused), (Code::ResourceExhausted, "OVERLOADED".into()));
+    assert!(refused.get_details_retry_info().is_some());
+    let other = pb::ListMessagesRequest { campaign_id: "camp-globex".into(), ..Default::default() };
+    app.client.clone().list_messages(with_key(other, GLOBEX_API_KEY)).await.unwrap();
+
+    // What it had is given back as its callers leave.
+    reads.shutdown().await;
+    let served = async {
+        while app.get(SEEDED, SEEDED_MESSAGES[5]).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, served).await.expect("its places are free again");
 }
 
 #[tokio::test]

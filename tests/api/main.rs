@@ -10,6 +10,7 @@ mod binary;
 mod cache;
 mod cancel;
 mod cancel_many;
+mod config_command;
 mod edge;
 mod errors;
 mod get_ingestion;

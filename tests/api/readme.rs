@@ -73,6 +73,21 @@ fn its_configuration_table_names_every_flag_with_its_variable_and_no_other() {
 }
 
 #[test]
+fn its_example_of_a_file_is_one_that_the_server_takes() {
+    let readme = read("README.md");
+    let example =
+        readme.split_once("<!-- config-file -->\n```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("blubash.toml"), example).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_blubash-grpc"))
+        .args(["config", "check", "--config", "blubash.toml"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(checked.stdout).unwrap(), "ok\n", "{:?}", String::from_utf8(checked.stderr));
+}
+
+#[test]
 fn every_variable_that_it_names_is_one() {
     let (readme, help) = (read("README.md"), help());
     let known = words(&help, "BLUBASH_");

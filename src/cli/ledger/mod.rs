@@ -2,7 +2,6 @@
 
 mod candidates;
 mod list;
-mod print;
 mod resolve;
 mod show;
 
@@ -11,7 +10,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
 
-use super::open;
+use super::{open, print};
 use crate::{
     config::{LedgerPlace, PlaceFlags},
     ledger::{self, Ledger},
@@ -33,9 +32,9 @@ put it on record:
     --note 'no message of that minute in the BluBash console'
 
 The commands ask the running server over its socket; with no server running they open the ledger's file, \
-for which they need its secret too. Give --ledger, --secret-file and --operator-socket as for serve, and run \
-as the user that runs it. Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 could not, 2 wrong \
-usage.";
+for which they need its secret too. Give --ledger, --secret-file and --operator-socket, or --config, as for \
+serve, and run as the user that runs it. Data goes to stdout, all else to stderr. Exit codes: 0 done, 1 \
+could not, 2 wrong usage.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

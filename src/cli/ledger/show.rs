@@ -54,7 +54,8 @@ pub(super) struct Args {
     api_key_file: Option<PathBuf>,
 
     /// Base URL of the Campaigns API, for --candidates
-    #[arg(long, env = "BLUBASH_UPSTREAM_URL", value_name = "URL", default_value = DEFAULT_UPSTREAM_URL)]
+    #[arg(long, env = "BLUBASH_UPSTREAM_URL", hide_env_values = true, value_name = "URL",
+          default_value = DEFAULT_UPSTREAM_URL)]
     upstream_url: String,
 
     /// How to print: table for people, json as one object, jsonl as a line an item or candidate

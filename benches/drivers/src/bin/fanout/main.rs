@@ -1,29 +1,17 @@
 //! What many watchers of one campaign cost: memory a watcher, upstream calls, and how long until all of them
-//! have been told. README.md says what is measured and what is checked.
+//! have been told. FANOUT.md says what is measured and what is checked.
 
 mod board;
 mod measure;
 mod report;
-mod service;
 mod state;
 mod upstream;
 mod watcher;
 
-mod pb {
-    //! The contract.
-    #![allow(clippy::doc_markdown)]
-    tonic::include_proto!("blubash.campaigns.v1");
-}
-
-use std::{error::Error, process::ExitCode, sync::LazyLock, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::Instant,
-};
-
-type Fault = Box<dyn Error + Send + Sync>;
+use drivers::Fault;
 
 /// Measures what many watchers of one campaign cost the service and its upstream.
 #[derive(Debug, Parser)]
@@ -68,19 +56,7 @@ async fn main() -> ExitCode {
         eprintln!("--changes: each changes another message, and there are {} --messages", args.messages);
         return ExitCode::from(2);
     }
-    // Whatever ends the run drops the service, and with it its process.
-    let outcome = tokio::select! {
-        outcome = run(&args) => outcome,
-        fault = signalled() => Err(fault),
-    };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(fault) => {
-            eprintln!("FAILED: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    drivers::end(run(&args)).await
 }
 
 /// Measures each number of watchers, and tells whether all checks held.
@@ -101,23 +77,4 @@ async fn run(args: &Args) -> Result<bool, Fault> {
         report::print(args, &measured);
     }
     Ok(held)
-}
-
-async fn signalled() -> Fault {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return "no signals can be heard".into();
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    "interrupted".into()
-}
-
-/// Microseconds since the driver first asked: the one clock of all that is compared.
-fn micros() -> u64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -23,7 +23,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{micros, state::State};
+use drivers::micros;
+
+use crate::state::State;
 
 /// As many as the vendor's API gives in a page.
 const MAX_LIMIT: usize = 100;

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
 };
 
-use crate::micros;
+use drivers::micros;
 
 /// So many wrongs are kept in words; all are counted.
 const KEPT: usize = 5;

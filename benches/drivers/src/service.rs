@@ -35,7 +35,7 @@ impl Service {
     pub async fn start(command: &str, upstream: SocketAddr) -> Result<Self, Fault> {
         let words = shlex::split(command).filter(|words| !words.is_empty());
         let words = words.ok_or("--ours: not a command")?;
-        let folder = TempDir::with_prefix("fanout-")?;
+        let folder = TempDir::with_prefix("drivers-")?;
         let port_file = folder.path().join("port");
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(&words[0])
@@ -100,6 +100,22 @@ impl Service {
         let ticks: u64 =
             fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
         Ok(ticks as f64 / 100.0)
+    }
+
+    /// Asks it to drain and end.
+    pub async fn terminate(&self) -> Result<(), Fault> {
+        let status = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
+        if status.success() { Ok(()) } else { Err("the service cannot be signalled".into()) }
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> io::Result<std::process::ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// A folder that lives as long as this.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Ends it, without a drain.

@@ -13,11 +13,14 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{
-    Args, Fault,
-    board::{Board, Telling},
-    micros,
+use drivers::{
+    Fault, micros,
     service::{self, Service},
+};
+
+use crate::{
+    Args,
+    board::{Board, Telling},
     upstream::{Campaign, Kind, Upstream},
     watcher::watch,
 };

@@ -1,7 +1,7 @@
 //! The three states that a message of the bench goes through. It never goes back, so each step can be told
 //! once at most.
 
-use crate::pb::MessageStatus;
+use drivers::pb::MessageStatus;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

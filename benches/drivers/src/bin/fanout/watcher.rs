@@ -5,15 +5,12 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 use tokio::sync::Semaphore;
 use tonic::{Request, transport::Channel};
 
-use crate::{
-    board::Board,
-    pb::{
-        MessageChange, MessageStatus, WatchMessagesRequest, campaigns_service_client::CampaignsServiceClient,
-        watch_messages_response::Event,
-    },
-    state::State,
-    upstream::index,
+use drivers::pb::{
+    MessageChange, MessageStatus, WatchMessagesRequest, campaigns_service_client::CampaignsServiceClient,
+    watch_messages_response::Event,
 };
+
+use crate::{board::Board, state::State, upstream::index};
 
 /// What it knows: a state a message, a byte each.
 pub struct Watcher<'a> {
