@@ -16,7 +16,7 @@ RULES, DASHBOARD, GUIDE = CHART / "rules/blubash-grpc.yaml", CHART / "dashboards
 # The oldest that Chart.yaml asks for, and the newest that there are schemas of.
 KUBERNETES = ["1.30", "1.37"]
 # The chart sets these itself; all other flags of the README are its `settings`.
-OWN = {"listen", "admin-listen", "sandbox", "ledger", "secret-file", "workspace-keys-file", "tls-cert-file", "tls-key-file", "tls-client-ca-file", "drain-delay", "drain-timeout"}
+OWN = {"listen", "admin-listen", "sandbox", "ledger", "secret-file", "workspace-keys-file", "access-file", "tls-cert-file", "tls-key-file", "tls-client-ca-file", "drain-delay", "drain-timeout"}
 # These have no use in a pod.
 UNUSED = {"port-file", "operator-socket", "config"}
 

@@ -25,9 +25,11 @@
 //! A module may use those below it, never one above; `tests/architecture.rs` holds it to that.
 //! `cli` and `server` put the parts together, `operator` lets who runs them look at doubt and decide it, `config`
 //! checks what they are told, `grpc` is the edge, `campaigns` the work, `ledger` the memory, `upstream` the road,
-//! `tls` what connections are encrypted with, then `secret`, `reload`, `context`, `clock`, `model` and `error`. `sandbox` (the emulator) and `admin` (the operator's
-//! port), which import nothing of ours, and `telemetry` (logs, spans, metrics) stand beside.
+//! `access` who may call, `tls` what connections are encrypted with, then `secret`, `reload`, `context`, `clock`,
+//! `model` and `error`. `sandbox` (the emulator) and `admin` (the operator's port), which import nothing of ours, and
+//! `telemetry` (logs, spans, metrics) stand beside.
 
+pub mod access;
 pub mod admin;
 pub mod campaigns;
 pub mod cli;

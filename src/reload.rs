@@ -10,6 +10,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ring::digest::{Context, Digest, SHA256};
+use tokio::sync::watch;
+
+use crate::telemetry::metrics;
 
 /// What files say, and a digest of all that was read for it.
 pub struct Read<T> {
@@ -49,6 +52,7 @@ pub struct Reloaded<T> {
     current: ArcSwap<T>,
     source: Source<T>,
     last: Mutex<Last>,
+    changes: watch::Sender<()>,
 }
 
 struct Last {
@@ -82,12 +86,18 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
             current: ArcSwap::from_pointee(first.value),
             source: Box::new(move || source().map_err(|fault| fault.to_string())),
             last: Mutex::new(Last { digest: first.digest, problem: None }),
+            changes: watch::Sender::default(),
         }))
     }
 
     /// What counts now. Who goes on holding it keeps it as it was.
     pub fn current(&self) -> Arc<T> {
         self.current.load_full()
+    }
+
+    /// Tells of each change, once it counts.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Reads the files again. Blocks for as long as that takes.
@@ -102,10 +112,13 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
                 }
                 last.digest = read.digest;
                 self.current.store(Arc::new(read.value));
+                self.changes.send_replace(());
+                metrics().reload(self.what, "changed");
                 tracing::info!(what = self.what, "read anew");
                 Look::Changed
             }
             Err(problem) => {
+                metrics().reload(self.what, "refused");
                 // Said once, not at each look.
                 if last.problem.as_ref() != Some(&problem) {
                     tracing::error!(
@@ -150,11 +163,13 @@ mod tests {
         let source = Arc::clone(&content);
         let file = Reloaded::new("test", move || read(&source.lock().unwrap())).unwrap();
         let write = |text: &str| text.clone_into(&mut content.lock().unwrap());
-        let held = file.current();
+        let (held, changes) = (file.current(), file.changes());
         assert_eq!(file.look(), Look::Same);
         write("two");
         assert_eq!(*file.current(), "one", "nobody has looked");
+        assert!(!changes.has_changed().unwrap());
         assert_eq!((file.look(), file.look()), (Look::Changed, Look::Same));
+        assert!(changes.has_changed().unwrap());
         write("bad");
         assert_eq!(file.look(), Look::Refused);
         assert_eq!((held.as_str(), file.current().as_str()), ("one", "two"));

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Top to bottom: a module may use those below it, never one above.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "cli",
     "server",
     "operator",
@@ -16,6 +16,7 @@ const LAYERS: [&str; 15] = [
     "campaigns",
     "ledger",
     "upstream",
+    "access",
     "tls",
     "secret",
     "reload",
@@ -26,14 +27,22 @@ const LAYERS: [&str; 15] = [
 ];
 
 /// What the layers' order alone would allow, and must not be.
-const FORBIDDEN: [(&str, &str); 3] =
+const FORBIDDEN: [(&str, &str); 7] = [
     // The memory knows nothing of the road; the edge is not configured by flags.
-    [("ledger", "upstream"), ("config", "grpc"), ("upstream", "secret")];
+    ("ledger", "upstream"),
+    ("config", "grpc"),
+    ("upstream", "secret"),
+    // Who may call is settled at the edge.
+    ("operator", "access"),
+    ("campaigns", "access"),
+    ("ledger", "access"),
+    ("upstream", "access"),
+];
 
 /// Side leaves: they import nothing of ours, and only these may use them.
 const LEAVES: [(&str, &[&str]); 4] = [
     ("sandbox", &["cli"]),
-    ("telemetry", &["cli", "server", "grpc", "campaigns", "ledger", "upstream"]),
+    ("telemetry", &["cli", "server", "grpc", "campaigns", "ledger", "upstream", "reload"]),
     ("admin", &["cli"]),
     ("pb", &["grpc"]),
 ];

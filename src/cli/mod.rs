@@ -1,5 +1,6 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
+mod access;
 mod admin;
 mod config;
 mod ledger;
@@ -45,6 +46,8 @@ enum Command {
     Sandbox(Box<sandbox::Args>),
     /// Look at what is in doubt in the ledger, and decide it
     Ledger(Box<ledger::Args>),
+    /// Prepare what an access file holds (serve --access-file)
+    Access(access::Args),
     /// Check and show the settings that `serve` would have
     Config(Box<config::Args>),
 }
@@ -55,7 +58,7 @@ impl Command {
         match self {
             Self::Serve(args) => Some(args),
             Self::Config(args) => Some(args.of_server()),
-            Self::Sandbox(_) | Self::Ledger(_) => None,
+            Self::Sandbox(_) | Self::Ledger(_) | Self::Access(_) => None,
         }
     }
 }
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
                 telemetry::log_only();
                 ledger::run(*args).await
             }
+            Command::Access(args) => access::run(&args),
             Command::Config(args) => config::run(&args, &settings),
         }
     });

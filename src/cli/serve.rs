@@ -84,14 +84,14 @@ async fn serve(
     };
 
     match &sandbox {
-        Some(sandbox) => say(&banner(addr, sandbox)),
+        Some(sandbox) => say(&banner(addr, sandbox, config.access.is_some())),
         None => say(&format!("blubash-grpc serves {upstream_url}")),
     }
     tell_of(&config.place, is_new, sandbox.is_some());
     if are_keys_in_the_clear(addr, config.tls.is_some()) {
         tracing::warn!(
-            "{addr} can be reached from other machines, and keys come to it in the clear: set --tls-cert-file and \
-             --tls-key-file, or let a service mesh encrypt what comes"
+            "{addr} can be reached from other machines, and keys or tokens come to it in the clear: set \
+             --tls-cert-file and --tls-key-file, or let a service mesh encrypt what comes"
         );
     }
     let doubts = in_doubt(&ledger).await.map_err(|error| anyhow!("--ledger: {error}"))?;
@@ -175,15 +175,18 @@ pub(super) async fn in_doubt(ledger: &Ledger) -> Result<u64, Error> {
     }
 }
 
-fn banner(addr: SocketAddr, sandbox: &Sandbox) -> String {
+fn banner(addr: SocketAddr, sandbox: &Sandbox, is_held: bool) -> String {
+    let shown = match is_held {
+        true => "authorization: Bearer TOKEN".to_owned(),
+        false => format!("x-api-key: {}", sandbox::ACME_API_KEY),
+    };
     format!(
         "blubash-grpc serves its SANDBOX, an emulator in this process: nobody is messaged, nothing is kept.\n\
          The emulated REST API: {url}\n\n\
          A first call to paste into another terminal:\n\n  \
-         grpcurl -plaintext -H 'x-api-key: {key}' -d '{{\"campaign_id\": \"{campaign}\"}}' {addr} \
+         grpcurl -plaintext -H '{shown}' -d '{{\"campaign_id\": \"{campaign}\"}}' {addr} \
          blubash.campaigns.v1.CampaignsService/ListMessages\n",
         url = sandbox.campaigns_url(),
-        key = sandbox::ACME_API_KEY,
         campaign = sandbox::SEEDED,
     )
 }

@@ -42,7 +42,7 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH")]
     pub tls_client_ca_file: Option<PathBuf>,
 
-    /// How often files that may change (certificates, keys) are looked at; 100ms to 5m
+    /// How often files that may change (certificates, keys, who may call) are looked at; 100ms to 5m
     #[arg(long, env = "BLUBASH_RELOAD_INTERVAL", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub reload_interval: Duration,
@@ -128,6 +128,12 @@ pub struct Flags {
     /// line. For the user that runs this server only (mode 0600 or 0400)
     #[arg(long, env = "BLUBASH_WORKSPACE_KEYS_FILE", value_name = "PATH")]
     pub workspace_keys_file: Option<PathBuf>,
+
+    /// File that says who may call with which token or client certificate, in which workspaces, and where their
+    /// API keys are: this server then holds the keys, and no caller sends one. Without it, callers send theirs
+    /// as x-api-key
+    #[arg(long, env = "BLUBASH_ACCESS_FILE", value_name = "PATH")]
+    pub access_file: Option<PathBuf>,
 
     /// How old an answer about a message that may still change can be, and a first page or a count, unless the
     /// call's max_staleness says otherwise; 0s to 1h, and 0s asks the upstream each time

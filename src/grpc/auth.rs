@@ -1,12 +1,19 @@
-//! Who calls: the API key that came with a call names its workspace and opens it upstream.
+//! Who calls, and in which workspace: by the API key that comes with the call (`passed`), or, where this server
+//! holds the keys, by a token or a certificate (`held`).
 
-use std::{collections::HashMap, sync::Arc};
+mod held;
+mod pass;
+mod passed;
 
 use ring::hmac;
-use tonic::metadata::MetadataMap;
+use tonic::{Extensions, metadata::MetadataMap};
 
+pub use self::pass::Pass;
+use self::{held::Held, passed::Passed};
+pub use crate::access::Right;
 use crate::{
-    error::{Error, Reason},
+    access::{Access, Identity},
+    error::Error,
     model::{ApiKey, Workspace, WorkspaceId},
     secret::{Purpose, Secret},
 };
@@ -14,143 +21,75 @@ use crate::{
 /// The metadata key under which a caller sends its API key.
 pub const API_KEY: &str = "x-api-key";
 
-/// Names workspaces by a keyed digest of their API key: whoever reads a log or the ledger cannot try keys
-/// against it. Cheap to clone.
+/// Lets callers in. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Workspaces {
-    naming: hmac::Key,
-    /// By what a later key of a workspace would name it: what its first key names it.
-    firsts: Arc<HashMap<WorkspaceId, WorkspaceId>>,
+pub struct Auth(Mode);
+
+#[derive(Clone, Debug)]
+enum Mode {
+    Passed(Passed),
+    Held(Held),
 }
 
-impl Workspaces {
-    /// Names under this secret. Each list of `same` holds the keys of one workspace, which the first of
-    /// them names.
-    pub fn new(secret: &Secret, same: &[Vec<ApiKey>]) -> Self {
-        let naming = secret.hmac_key(Purpose::Workspace);
-        let mut firsts = HashMap::new();
-        for keys in same {
-            let mut ids = keys.iter().map(|key| named(&naming, key.expose()));
-            if let Some(first) = ids.next() {
-                firsts.extend(ids.map(|later| (later, first)));
-            }
-        }
-        Self { naming, firsts: firsts.into() }
+impl Auth {
+    /// Each caller brings its workspace's key. Each list of `same` holds the keys of one workspace, which the
+    /// first of them names.
+    pub fn passed(secret: &Secret, same: &[Vec<ApiKey>]) -> Self {
+        Self(Mode::Passed(Passed::new(Naming::new(secret), same)))
     }
 
-    /// The workspace whose key came with a call.
+    /// This server holds the keys, and `access` says who may use which.
+    pub fn held(secret: &Secret, access: Access) -> Self {
+        Self(Mode::Held(Held::new(Naming::new(secret), access)))
+    }
+
+    /// The workspace that a call is in, and for how long its caller may be there.
     ///
     /// # Errors
-    /// `ApiKeyInvalid`, with what is wrong with the key; the key itself is never told.
-    pub fn of(&self, metadata: &MetadataMap) -> Result<Workspace, Error> {
-        let key = key(metadata)?;
-        let id = named(&self.naming, key);
-        // Only the name is the first key's: what goes upstream is the key that came.
-        Ok(Workspace { id: self.firsts.get(&id).copied().unwrap_or(id), key: ApiKey::new(key) })
+    /// `ApiKeyInvalid` or `CredentialsInvalid`; `WorkspaceForbidden`; `FieldInvalid` where the caller has to choose
+    /// a workspace. Never with anything that came.
+    pub fn admit(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+        wants: Right,
+    ) -> Result<(Workspace, Pass), Error> {
+        match &self.0 {
+            // Whoever has the key may do whatever the upstream lets it do.
+            Mode::Passed(passed) => Ok((passed.of(metadata)?, Pass::unlimited())),
+            Mode::Held(held) => held.admit(metadata, extensions, wants),
+        }
     }
 }
 
-fn named(naming: &hmac::Key, key: &str) -> WorkspaceId {
-    let digest = hmac::sign(naming, key.as_bytes());
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.as_ref()[..16]);
-    WorkspaceId(id)
-}
+/// Names workspaces by a keyed digest: whoever reads a log or the ledger cannot try keys against it.
+#[derive(Clone, Debug)]
+struct Naming(hmac::Key);
 
-fn key(metadata: &MetadataMap) -> Result<&str, Error> {
-    let refused = |message: &'static str| Err(Error::new(Reason::ApiKeyInvalid, message));
-    let mut values = metadata.get_all(API_KEY).iter();
-    let key = match (values.next(), values.next()) {
-        (Some(value), None) => value.as_bytes(),
-        (None, _) => return refused("no API key came with the call: send yours as metadata \"x-api-key\""),
-        // Which of them counts would be anyone's guess, and a proxy may guess otherwise.
-        (Some(_), Some(_)) => {
-            return refused("more than one API key came with the call: send \"x-api-key\" once");
+impl Naming {
+    fn new(secret: &Secret) -> Self {
+        Self(secret.hmac_key(Purpose::Workspace))
+    }
+
+    /// The workspace that this key names.
+    fn by_key(&self, key: &ApiKey) -> WorkspaceId {
+        self.sign(&[key.expose()])
+    }
+
+    /// The workspace of the access file.
+    fn by_identity(&self, identity: &Identity) -> WorkspaceId {
+        match identity {
+            Identity::FirstKey(key) => self.by_key(key),
+            // No key has a space in it: a name is never taken for one.
+            Identity::Name(name) => self.sign(&[" ", name]),
         }
-    };
-    if key.is_empty() {
-        return refused("the API key is empty: send your workspace's key as metadata \"x-api-key\"");
-    }
-    if key.len() > ApiKey::MAX_BYTES {
-        return refused(
-            "the API key is too long: send your workspace's key, at most 512 bytes, as \"x-api-key\"",
-        );
-    }
-    match std::str::from_utf8(key) {
-        Ok(text) if key.iter().all(u8::is_ascii_graphic) => Ok(text),
-        _ => refused(
-            "the API key holds a space or a character outside visible ASCII: send it exactly as BluBash \
-             shows it, as metadata \"x-api-key\"",
-        ),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use tonic::metadata::MetadataValue;
-
-    use super::*;
-
-    fn metadata(keys: &[&[u8]]) -> MetadataMap {
-        let mut headers = http::HeaderMap::new();
-        for key in keys {
-            headers.append(API_KEY, http::HeaderValue::from_bytes(key).unwrap());
-        }
-        MetadataMap::from_headers(headers)
     }
 
-    #[test]
-    fn a_key_opens_its_workspace_and_the_same_key_always_names_the_same_one() {
-        let secret = Secret::random();
-        let open = |key: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert(API_KEY, MetadataValue::try_from(key).unwrap());
-            Workspaces::new(&secret, &[]).of(&metadata).unwrap()
-        };
-        assert_eq!(open("bb_live_1").key.expose(), "bb_live_1");
-        assert_eq!(open("bb_live_1").id, open("bb_live_1").id);
-        assert_ne!(open("bb_live_1").id, open("bb_live_2").id);
-        let elsewhere = Workspaces::new(&Secret::random(), &[]).of(&metadata(&[b"bb_live_1"])).unwrap();
-        assert_ne!(open("bb_live_1").id, elsewhere.id, "under another secret the key has another name");
-    }
-
-    #[test]
-    fn keys_that_are_said_to_be_one_workspaces_have_its_name_and_go_upstream_as_they_are() {
-        let secret = Secret::random();
-        let plain = Workspaces::new(&secret, &[]);
-        let list = |keys: &[&str]| keys.iter().copied().map(ApiKey::new).collect::<Vec<_>>();
-        let united = Workspaces::new(&secret, &[list(&["old", "new", "newest"]), list(&["a", "b"])]);
-        let id = |of: &Workspaces, key: &str| of.of(&metadata(&[key.as_bytes()])).unwrap().id;
-        for key in ["old", "new", "newest"] {
-            assert_eq!(id(&united, key), id(&plain, "old"), "{key}");
-            assert_eq!(united.of(&metadata(&[key.as_bytes()])).unwrap().key.expose(), key);
-        }
-        assert_eq!(id(&united, "b"), id(&plain, "a"));
-        assert_eq!(id(&united, "other"), id(&plain, "other"));
-    }
-
-    #[test]
-    fn a_key_that_cannot_be_one_is_refused_in_words_that_say_what_to_send() {
-        let long = [b'k'; ApiKey::MAX_BYTES + 1];
-        let lists: [&[&[u8]]; 10] = [
-            &[],
-            &[b""],
-            &[b"canary key"],
-            &[b" canary"],
-            &[b"canary\t"],
-            &["canaryü".as_bytes()],
-            &[b"canary\xff"],
-            &[&long],
-            &[b"canary-one", b"canary-two"],
-            &[b"canary", b"canary"],
-        ];
-        for keys in lists {
-            let error = Workspaces::new(&Secret::random(), &[]).of(&metadata(keys)).unwrap_err();
-            assert_eq!(error.reason(), Reason::ApiKeyInvalid);
-            assert!(error.message().contains("x-api-key"), "{error}");
-            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
-        }
-        assert!(Workspaces::new(&Secret::random(), &[]).of(&metadata(&[&long[1..]])).is_ok());
+    fn sign(&self, parts: &[&str]) -> WorkspaceId {
+        let mut digest = hmac::Context::with_key(&self.0);
+        parts.iter().for_each(|part| digest.update(part.as_bytes()));
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.sign().as_ref()[..16]);
+        WorkspaceId(id)
     }
 }

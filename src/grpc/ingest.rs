@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
 
 use super::{
+    auth::Pass,
     bounds::fitting,
     convert::render,
     head::Head,
@@ -16,19 +17,27 @@ use crate::{
     pb,
 };
 
-/// Reads the rest of a stream into its ingestion.
+/// Reads the rest of a stream into its ingestion, for as long as its caller may write.
 async fn feed(
     mut stream: Streaming<pb::IngestAudienceRequest>,
+    pass: Pass,
     head: Head,
     first_items: Vec<pb::AudienceItem>,
     mut feeder: Feeder,
 ) {
     let mut items = first_items;
+    let withdrawn = pass.withdrawn();
+    tokio::pin!(withdrawn);
     loop {
         if !items.is_empty() && !feeder.items(head.entries(items)).await {
             return;
         }
-        let next = match receive(&mut stream).await {
+        let received = tokio::select! {
+            biased;
+            error = &mut withdrawn => Err(StreamFault::Invalid(error)),
+            received = receive(&mut stream) => received,
+        };
+        let next = match received {
             Ok(Some(message)) => head.check(message),
             Ok(None) => return feeder.end().await,
             Err(StreamFault::Invalid(error)) => Err(error),
@@ -45,6 +54,7 @@ async fn feed(
 /// The answers of an ingestion, while its stream is read beside it.
 pub(super) fn answers(
     stream: Streaming<pb::IngestAudienceRequest>,
+    pass: Pass,
     head: Head,
     first_items: Vec<pb::AudienceItem>,
     feeder: Feeder,
@@ -53,7 +63,7 @@ pub(super) fn answers(
     // Reading ends with the answers: the set aborts its task when it is dropped.
     let mut reading = JoinSet::new();
     let first_index = head.options.first_index;
-    reading.spawn(feed(stream, head, first_items, feeder));
+    reading.spawn(feed(stream, pass, head, first_items, feeder));
     // The name first: a caller that let the server choose it can ask for what it missed from here on.
     let begun = pb::IngestAudienceResponse {
         request_id: run.request_id.as_str().to_owned(),

@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    auth::Workspaces,
+    auth::{Auth, Pass, Right},
     cancelling, collect,
     connection::{Leaving, until_it_leaves},
     convert, deadline,
@@ -38,8 +38,8 @@ pub struct Service {
     pub cancel: Cancel,
     /// Watches campaigns.
     pub hub: Hub,
-    /// Names workspaces.
-    pub workspaces: Workspaces,
+    /// Lets callers in.
+    pub auth: Auth,
     /// Seals page tokens.
     pub pages: Arc<PageTokens>,
     /// Seals resume tokens.
@@ -51,11 +51,18 @@ pub struct Service {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    fn context<T>(&self, request: &Request<T>) -> Result<Context, Status> {
-        let workspace = self.workspaces.of(request.metadata()).map_err(refuse)?;
-        self.quota.enter(workspace.id, request.extensions()).map_err(refuse)?;
-        let deadline = deadline::deadline(request.metadata(), request.extensions()).map_err(refuse)?;
-        Ok(Context { workspace, deadline })
+    /// Lets a call in that wants to do this.
+    fn context<T>(&self, request: &Request<T>, wants: Right) -> Result<Context, Status> {
+        Ok(self.stream_context(request, wants)?.0)
+    }
+
+    /// The same for a call whose answers may run on for long.
+    fn stream_context<T>(&self, request: &Request<T>, wants: Right) -> Result<(Context, Pass), Status> {
+        let (metadata, extensions) = (request.metadata(), request.extensions());
+        let (workspace, pass) = self.auth.admit(metadata, extensions, wants).map_err(refuse)?;
+        self.quota.enter(workspace.id, extensions).map_err(refuse)?;
+        let deadline = deadline::deadline(metadata, extensions).map_err(refuse)?;
+        Ok((Context { workspace, deadline }, pass))
     }
 }
 
@@ -80,7 +87,7 @@ impl CampaignsService for Service {
         &self,
         request: Request<Streaming<pb::AddAudienceRequest>>,
     ) -> Result<Response<pb::AddAudienceResponse>, Status> {
-        let ctx = self.context(&request)?;
+        let ctx = self.context(&request, Right::Write)?;
         let stream = request.into_inner();
         let asked = deadline::within(ctx.deadline, collect::collect(stream)).await.map_err(refuse)?;
         let (head, entries) = asked.map_err(broken)?;
@@ -94,21 +101,21 @@ impl CampaignsService for Service {
         &self,
         request: Request<Streaming<pb::IngestAudienceRequest>>,
     ) -> Result<Response<Self::IngestAudienceStream>, Status> {
-        let ctx = self.context(&request)?;
+        let (ctx, pass) = self.stream_context(&request, Right::Write)?;
         let mut stream = request.into_inner();
         let first = deadline::within(ctx.deadline, receive(&mut stream)).await.map_err(refuse)?;
         let first = first.map_err(broken)?.ok_or_else(|| refuse(Head::missing()))?;
         let (head, items) = Head::read(first).map_err(refuse)?;
         let begun = self.audience.ingest(ctx, head.campaign.clone(), head.options.clone()).await;
         let (feeder, run) = begun.map_err(refuse)?;
-        Ok(Response::new(Box::pin(ingest::answers(stream, head, items, feeder, run))))
+        Ok(Response::new(Box::pin(ingest::answers(stream, pass, head, items, feeder, run))))
     }
 
     async fn get_ingestion(
         &self,
         request: Request<pb::GetIngestionRequest>,
     ) -> Result<Response<pb::GetIngestionResponse>, Status> {
-        let ctx = self.context(&request)?;
+        let ctx = self.context(&request, Right::Read)?;
         let asked = convert::parse::get_ingestion(request.into_inner()).map_err(refuse)?;
         let (workspace, view, limit) = (ctx.workspace.id, asked.view, asked.page_size as usize);
         let scope = Scope { workspace, campaign: asked.campaign, request_id: asked.request_id };
@@ -126,7 +133,7 @@ impl CampaignsService for Service {
         &self,
         request: Request<pb::GetMessageRequest>,
     ) -> Result<Response<pb::GetMessageResponse>, Status> {
-        let ctx = self.context(&request)?;
+        let ctx = self.context(&request, Right::Read)?;
         let asked = convert::parse::get_message(request.into_inner()).map_err(refuse)?;
         let seen = self.messages.get(&ctx, &asked.campaign, &asked.id, asked.max_staleness).await;
         let seen = seen.map_err(refuse)?;
@@ -140,7 +147,7 @@ impl CampaignsService for Service {
         &self,
         request: Request<pb::ListMessagesRequest>,
     ) -> Result<Response<pb::ListMessagesResponse>, Status> {
-        let ctx = self.context(&request)?;
+        let ctx = self.context(&request, Right::Read)?;
         let asked = convert::parse::list_messages(request.into_inner()).map_err(refuse)?;
         let (workspace, campaign, statuses) = (ctx.workspace.id, &asked.campaign, asked.statuses);
         let from = match asked.page_token.as_str() {
@@ -158,7 +165,7 @@ impl CampaignsService for Service {
         &self,
         request: Request<pb::CountMessagesRequest>,
     ) -> Result<Response<pb::CountMessagesResponse>, Status> {
-        let ctx = self.context(&request)?;
+        let ctx = self.context(&request, Right::Read)?;
         let (campaign, max_staleness) =
             convert::parse::count_messages(request.into_inner()).map_err(refuse)?;
         let counts = self.counting.count(&ctx, &campaign, max_staleness).await.map_err(refuse)?;
@@ -169,7 +176,7 @@ impl CampaignsService for Service {
         &self,
         request: Request<pb::CancelMessageRequest>,
     ) -> Result<Response<pb::CancelMessageResponse>, Status> {
-        let ctx = self.context(&request)?;
+        let ctx = self.context(&request, Right::Write)?;
         let (campaign, id) = convert::parse::cancel_message(request.into_inner()).map_err(refuse)?;
         let cancelled = self.cancel.cancel(ctx, campaign.clone(), id).await.map_err(refuse)?;
         Ok(Response::new(pb::CancelMessageResponse {
@@ -184,9 +191,11 @@ impl CampaignsService for Service {
         &self,
         request: Request<pb::CancelMessagesRequest>,
     ) -> Result<Response<Self::CancelMessagesStream>, Status> {
-        let ctx = self.context(&request)?;
+        let (ctx, pass) = self.stream_context(&request, Right::Write)?;
         let asked = convert::parse::cancel_messages(request.into_inner()).map_err(refuse)?;
-        Ok(Response::new(Box::pin(cancelling::answers(self.cancel.cancel_many(ctx, asked)))))
+        let answers = Box::pin(cancelling::answers(self.cancel.cancel_many(ctx, asked)));
+        // What is cancelled by then is told no more.
+        Ok(Response::new(pass.guard(answers, Error::maybe_applied)))
     }
 
     type WatchMessagesStream = Answers<pb::WatchMessagesResponse>;
@@ -195,7 +204,7 @@ impl CampaignsService for Service {
         &self,
         request: Request<pb::WatchMessagesRequest>,
     ) -> Result<Response<Self::WatchMessagesStream>, Status> {
-        let ctx = self.context(&request)?;
+        let (ctx, pass) = self.stream_context(&request, Right::Read)?;
         let leaving = Leaving::of(request.extensions());
         let (campaign, options, resume_token) =
             convert::parse::watch(request.into_inner()).map_err(refuse)?;
@@ -207,6 +216,7 @@ impl CampaignsService for Service {
             let token = tokens.seal(&update.place);
             Ok(convert::render::watch_update(&campaign, update, token))
         });
-        Ok(Response::new(Box::pin(until_it_leaves(leaving, Box::pin(answers)))))
+        let answers = Box::pin(until_it_leaves(leaving, Box::pin(answers)));
+        Ok(Response::new(pass.guard(answers, |error| error)))
     }
 }

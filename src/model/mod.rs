@@ -27,4 +27,4 @@ pub use personal::Personal;
 pub use place::WatchPlace;
 pub use schedule::{LocalTimePolicy, Moment, Schedule, ScheduleFault, parse_offset_datetime, zone};
 pub use watch::{MessageChange, WatchEvent, WatchOptions, WatchUpdate};
-pub use workspace::{ApiKey, Workspace, WorkspaceId};
+pub use workspace::{ApiKey, HeldKey, Workspace, WorkspaceId, WorkspaceKey};

@@ -1,11 +1,12 @@
 //! A workspace: whose data it is, and the key that opens it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// A workspace's name inside this server: a keyed digest of its API key, so that neither a log line nor
-/// the ledger can give the key away. Everything that is stored or shared is keyed by it.
+/// A workspace's name inside this server: a keyed digest of its API key (or of the name that it has in the access
+/// file), so that neither a log line nor the ledger can give the key away. Everything that is stored or shared is keyed by it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkspaceId(pub [u8; 16]);
 
@@ -55,11 +56,62 @@ impl ApiKey {
     }
 }
 
+/// A key that this server holds and an operator renews: who has it has the present one. Clones share it.
+#[derive(Clone, Debug)]
+pub struct HeldKey(Arc<ArcSwap<ApiKey>>);
+
+impl HeldKey {
+    /// Holds a key.
+    pub fn new(key: ApiKey) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(key)))
+    }
+
+    /// From now on it is this one.
+    pub fn renew(&self, key: ApiKey) {
+        self.0.store(Arc::new(key));
+    }
+
+    /// The present one.
+    pub fn current(&self) -> Arc<ApiKey> {
+        self.0.load_full()
+    }
+}
+
+/// Whose the key is that goes upstream.
+#[derive(Clone, Debug)]
+pub enum WorkspaceKey {
+    /// The caller's: it came with the call.
+    Callers(Arc<ApiKey>),
+    /// This server's.
+    Held(HeldKey),
+}
+
+impl WorkspaceKey {
+    /// The key as it is now: to be asked for when an operation begins, and kept until that has ended.
+    pub fn current(&self) -> Arc<ApiKey> {
+        match self {
+            Self::Callers(key) => Arc::clone(key),
+            Self::Held(key) => key.current(),
+        }
+    }
+
+    /// Whether this server holds it.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held(_))
+    }
+}
+
+impl From<ApiKey> for WorkspaceKey {
+    fn from(key: ApiKey) -> Self {
+        Self::Callers(Arc::new(key))
+    }
+}
+
 /// A workspace that a caller may act in.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     /// Its name inside this server.
     pub id: WorkspaceId,
     /// The key that goes upstream with its calls.
-    pub key: ApiKey,
+    pub key: WorkspaceKey,
 }

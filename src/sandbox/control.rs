@@ -40,6 +40,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/_sandbox/messages", get(messages))
         .route("/_sandbox/seed", post(fill))
         .route("/_sandbox/campaigns", get(campaigns).post(set_campaign))
+        .route("/_sandbox/keys", post(set_keys))
 }
 
 struct Refusal(u16, String);
@@ -70,7 +71,7 @@ async fn explain(State(shared): Shares) -> Json<Value> {
     let workspaces: Vec<_> = store
         .workspaces
         .iter()
-        .map(|w| json!({"name": w.name, "api_key": w.api_key, "campaigns_feature": w.campaigns_feature}))
+        .map(|w| json!({"name": w.name, "api_keys": w.api_keys, "campaigns_feature": w.campaigns_feature}))
         .collect();
     Json(json!({
         "notice": NOTICE,
@@ -95,6 +96,7 @@ async fn explain(State(shared): Shares) -> Json<Value> {
             "POST /_sandbox/seed": {"campaign": seed::EVERGREEN, "count": 10_000, "status": "SENT"},
             "GET /_sandbox/campaigns": "the campaigns, their states and how many messages they hold",
             "POST /_sandbox/campaigns": {"id": seed::EVERGREEN, "status": "PAUSED", "workspace": "acme"},
+            "POST /_sandbox/keys": {"workspace": "acme", "api_keys": ["sandbox-key-acme", "sandbox-key-acme-2"]},
         },
     }))
 }
@@ -287,4 +289,27 @@ async fn set_campaign(State(shared): Shares, body: Bytes) -> Reply {
     }
     drop(store);
     Ok(all_campaigns(&shared))
+}
+
+/// The keys that open a workspace from now on; no others do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyChange {
+    workspace: String,
+    api_keys: Vec<String>,
+}
+
+async fn set_keys(State(shared): Shares, body: Bytes) -> Reply {
+    let KeyChange { workspace, api_keys } = parse(&body)?;
+    let mut store = shared.store();
+    let elsewhere = |key: &String| {
+        store.workspaces.iter().any(|other| other.name != workspace && other.api_keys.contains(key))
+    };
+    if api_keys.iter().any(elsewhere) {
+        return Err(Refusal::bad("a key opens another workspace"));
+    }
+    let found = store.workspaces.iter_mut().find(|known| known.name == workspace);
+    let found = found.ok_or_else(|| Refusal(404, "Workspace not found".into()))?;
+    found.api_keys = api_keys;
+    Ok(Json(json!({"workspace": workspace, "api_keys": found.api_keys})))
 }

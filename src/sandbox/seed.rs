@@ -80,7 +80,8 @@ pub(super) fn documented(options: Options, now: Millis) -> Store {
         ("globex", GLOBEX_API_KEY, true),
         ("free-plan", FREE_PLAN_API_KEY, false),
     ] {
-        store.workspaces.push(Workspace { name, api_key, campaigns_feature, contacts: Contacts::default() });
+        let (api_keys, contacts) = (vec![api_key.to_owned()], Contacts::default());
+        store.workspaces.push(Workspace { name, api_keys, campaigns_feature, contacts });
     }
 
     let contacts = &mut store.workspaces[0].contacts;

@@ -40,7 +40,8 @@ impl CampaignState {
 
 pub(super) struct Workspace {
     pub(super) name: &'static str,
-    pub(super) api_key: &'static str,
+    /// Each of them opens it.
+    pub(super) api_keys: Vec<String>,
     pub(super) campaigns_feature: bool,
     pub(super) contacts: Contacts,
 }
@@ -108,7 +109,7 @@ impl Store {
 
     /// The index of the workspace that an API key opens.
     pub(super) fn workspace(&self, api_key: &str) -> Option<usize> {
-        self.workspaces.iter().position(|workspace| workspace.api_key == api_key)
+        self.workspaces.iter().position(|workspace| workspace.api_keys.iter().any(|key| key == api_key))
     }
 
     /// A campaign as its workspace sees it: another workspace's campaign does not exist.

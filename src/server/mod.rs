@@ -17,6 +17,7 @@ use connection::Connections;
 pub use listener::{Listener, listen};
 
 use crate::{
+    access::Access,
     campaigns::{
         audience::{self, Audience},
         cache::Cache,
@@ -30,7 +31,7 @@ use crate::{
     config::{self, Config},
     grpc::{
         self, Quota, Service,
-        auth::Workspaces,
+        auth::Auth,
         tokens::{PageTokens, ResumeTokens},
     },
     ledger::{Fingerprinter, Ledger},
@@ -56,6 +57,7 @@ pub struct Server {
     tracker: TaskTracker,
     connected: TaskTracker,
     viewer: Viewer,
+    access: Option<Access>,
 }
 
 /// Shows what the service does. Cheap to clone.
@@ -130,7 +132,10 @@ impl Server {
             counting: Counting::new(client.clone(), cache.clone(), hub.clone()),
             cancel: Cancel::new(client, cache, writes, tracker.clone(), stopping.clone()),
             hub,
-            workspaces: Workspaces::new(secret, &config.workspace_keys),
+            auth: match &config.access {
+                Some(access) => Auth::held(secret, access.clone()),
+                None => Auth::passed(secret, &config.workspace_keys),
+            },
             pages: PageTokens::new(secret).into(),
             resumes: ResumeTokens::new(secret).into(),
             quota: Quota::new(config.calls.workspace_max, config.calls.workspace_rate),
@@ -148,6 +153,7 @@ impl Server {
             tracker,
             connected,
             viewer,
+            access: config.access.clone(),
         }
     }
 
@@ -177,6 +183,10 @@ impl Server {
         };
         if let Some(tls) = &tls {
             let fresh = tls.reloaded().keep_fresh(self.reload_interval);
+            tokio::spawn(draining.clone().run_until_cancelled_owned(fresh));
+        }
+        if let Some(access) = self.access.clone() {
+            let fresh = access.keep_fresh(self.reload_interval);
             tokio::spawn(draining.clone().run_until_cancelled_owned(fresh));
         }
         if limits.web_origins.is_empty() {

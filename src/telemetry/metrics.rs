@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     poll_calls: Counter<u64>,
     poll_failures: Counter<u64>,
     ledger_commits: Histogram<f64>,
+    reloads: Counter<u64>,
     connections_refused: Counter<u64>,
     shed: Counter<u64>,
 }
@@ -107,6 +108,10 @@ impl Metrics {
                 "Duration of the ledger's commits to its file",
                 &DISK_SECONDS,
             ),
+            reloads: counter(
+                metric::RELOADS,
+                "Looks at files that are read anew which found them changed, or refused them",
+            ),
         };
         metrics.begin_at_nothing();
         metrics
@@ -129,6 +134,12 @@ impl Metrics {
         }
         for kind in ["read", "write", "workspace"] {
             self.shed.add(0, &[KeyValue::new(attribute::KIND, kind)]);
+        }
+        for (what, result) in
+            [("access", "changed"), ("access", "refused"), ("tls", "changed"), ("tls", "refused")]
+        {
+            self.reloads
+                .add(0, &[KeyValue::new(attribute::WHAT, what), KeyValue::new(attribute::RESULT, result)]);
         }
     }
 
@@ -203,6 +214,12 @@ impl Metrics {
     /// A round of polling failed.
     pub(crate) fn poll_failure(&self) {
         self.poll_failures.add(1, &[]);
+    }
+
+    /// A look at files that are read anew found them changed, or had to refuse them.
+    pub(crate) fn reload(&self, what: &'static str, result: &'static str) {
+        self.reloads
+            .add(1, &[KeyValue::new(attribute::WHAT, what), KeyValue::new(attribute::RESULT, result)]);
     }
 
     /// A connection was closed before it could make a call.

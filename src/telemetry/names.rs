@@ -15,6 +15,7 @@ pub(crate) mod attribute {
     pub(crate) const URL_TEMPLATE: &str = "url.template";
     pub(crate) const DISPOSITION: &str = "disposition";
     pub(crate) const RESULT: &str = "result";
+    pub(crate) const WHAT: &str = "what";
     pub(crate) const REASON: &str = "reason";
     pub(crate) const KIND: &str = "kind";
 }
@@ -39,6 +40,7 @@ pub(crate) mod metric {
     pub(crate) const IN_DOUBT: &str = "blubash.in_doubt.items";
     pub(crate) const LEDGER_BYTES: &str = "blubash.ledger.bytes";
     pub(crate) const LEDGER_MAX_BYTES: &str = "blubash.ledger.max_bytes";
+    pub(crate) const RELOADS: &str = "blubash.reloads";
     pub(crate) const CACHE_BYTES: &str = "blubash.cache.bytes";
     pub(crate) const CONNECTIONS: &str = "blubash.connections";
     pub(crate) const CONNECTIONS_REFUSED: &str = "blubash.connections.refused";

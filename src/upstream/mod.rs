@@ -144,9 +144,9 @@ impl Client {
         campaign: &CampaignId,
         id: &MessageId,
     ) -> Result<Observed<Message>, Error> {
-        let request = self.routes.get_message(&ctx.workspace.key, campaign, id)?;
+        let request = self.routes.get_message(&ctx.workspace.key.current(), campaign, id)?;
         let read = self.read(ctx, request, Operation::GetMessage).await;
-        let (body, began) = read.map_err(|error| named(error, campaign, Some(id)))?;
+        let (body, began) = read.map_err(|error| told(error, ctx, campaign, Some(id)))?;
         let message = wire::message(&body).map_err(|why| classify::invalid(&why))?;
         drift([&message]);
         if !message.id.as_str().eq_ignore_ascii_case(id.as_str()) {
@@ -172,9 +172,9 @@ impl Client {
         campaign: &CampaignId,
         slice: Slice,
     ) -> Result<Observed<(Page, RawPage)>, Error> {
-        let request = self.routes.list_messages(&ctx.workspace.key, campaign, slice)?;
+        let request = self.routes.list_messages(&ctx.workspace.key.current(), campaign, slice)?;
         let read = self.read(ctx, request, Operation::ListMessages).await;
-        let (body, began) = read.map_err(|error| named(error, campaign, None))?;
+        let (body, began) = read.map_err(|error| told(error, ctx, campaign, None))?;
         let raw = RawPage(body);
         let page = raw.read()?;
         drift(page.entries.iter().flatten());
@@ -212,7 +212,7 @@ impl Client {
         admission: Admission,
     ) -> Outcome {
         debug_assert_eq!(admission.lane.workspace(), ctx.workspace.id);
-        let request = match self.routes.add_audience(&ctx.workspace.key, campaign, batch) {
+        let request = match self.routes.add_audience(&ctx.workspace.key.current(), campaign, batch) {
             Ok(request) => request,
             Err(error) => return Outcome::Refused(error),
         };
@@ -225,7 +225,7 @@ impl Client {
         match sent {
             Ok(evidence) => {
                 match classify::classify(&evidence, &batch.asked, self.batches, self.clock.now()) {
-                    Outcome::Refused(error) => Outcome::Refused(named(error, campaign, None)),
+                    Outcome::Refused(error) => Outcome::Refused(told(error, ctx, campaign, None)),
                     outcome => outcome,
                 }
             }
@@ -242,10 +242,11 @@ impl Client {
         campaign: &CampaignId,
         id: &MessageId,
     ) -> Result<CancelAnswer, Error> {
-        let request = self.routes.cancel_message(&ctx.workspace.key, campaign, id)?;
+        let request = self.routes.cancel_message(&ctx.workspace.key.current(), campaign, id)?;
         let lane = self.lanes.of(ctx.workspace.id);
         let evidence = self.send(self.call(ctx, lane, request, Operation::CancelMessage(id.clone()))).await?;
-        classify::cancel(&evidence, id, self.clock.now()).map_err(|error| named(error, campaign, Some(id)))
+        classify::cancel(&evidence, id, self.clock.now())
+            .map_err(|error| told(error, ctx, campaign, Some(id)))
     }
 
     async fn read(
@@ -293,9 +294,19 @@ fn drift<'a>(messages: impl IntoIterator<Item = &'a Message>) {
 }
 
 /// Says what was not found: the upstream's answer does not, and a caller with many calls under way must
-/// know which of them it is about.
-fn named(error: Error, campaign: &CampaignId, id: Option<&MessageId>) -> Error {
+/// know which of them it is about. And says whose key was refused: only its holder can do something about it.
+fn told(error: Error, ctx: &Context, campaign: &CampaignId, id: Option<&MessageId>) -> Error {
     match (error.reason(), id) {
+        (Reason::ApiKeyInvalid, _) if ctx.workspace.key.is_held() => {
+            tracing::warn!(
+                workspace = ?ctx.workspace.id,
+                "the upstream refuses the key that this server holds: renew its key_file"
+            );
+            Error::new(
+                Reason::UpstreamKeyRefused,
+                "the upstream refused the key that this server holds for the workspace: its operator must renew it",
+            )
+        }
         (Reason::MessageNotFound, Some(id)) => {
             error.with("campaign_id", campaign.as_str()).with("message_id", id.as_str())
         }
@@ -306,6 +317,8 @@ fn named(error: Error, campaign: &CampaignId, id: Option<&MessageId>) -> Error {
 
 #[cfg(test)]
 mod fairness_tests;
+#[cfg(test)]
+mod held_key_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

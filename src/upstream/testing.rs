@@ -69,7 +69,7 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn ctx() -> Context {
-    let key = ApiKey::new("secret-key");
+    let key = ApiKey::new("secret-key").into();
     Context { workspace: Workspace { id: WorkspaceId([7; 16]), key }, deadline: None }
 }
 

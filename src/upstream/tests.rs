@@ -84,7 +84,7 @@ async fn a_batch_on_its_way_outlives_the_callers_deadline_and_is_cut_by_its_atte
 async fn a_key_that_cannot_be_sent_ends_a_batch_before_it_begins() {
     let (client, attempts) = scripted(vec![answer(200, "")]);
     let mut ctx = ctx();
-    ctx.workspace.key = crate::model::ApiKey::new("a\r\nb");
+    ctx.workspace.key = crate::model::ApiKey::new("a\r\nb").into();
     let outcome = add(&client, &ctx, &batch(&["a"])).await;
     let Outcome::Refused(error) = outcome else { panic!("{outcome:?}") };
     assert_eq!((error.reason(), attempts.count()), (Reason::ApiKeyInvalid, 0));

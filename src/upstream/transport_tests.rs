@@ -96,7 +96,7 @@ async fn exchanged(config: &Config, operation: Operation) -> Evidence {
 }
 
 async fn exchanged_by(http: Http, config: &Config, operation: Operation) -> Evidence {
-    let (routes, key, campaign) = (Routes::new(config), ctx().workspace.key, campaign());
+    let (routes, key, campaign) = (Routes::new(config), ctx().workspace.key.current(), campaign());
     let request = match &operation {
         Operation::AddAudience(_) => routes.add_audience(&key, &campaign, &batch(&["a"])),
         Operation::CancelMessage(id) => routes.cancel_message(&key, &campaign, id),

@@ -25,7 +25,7 @@ fn get(id: &str) -> pb::GetMessageRequest {
     pb::GetMessageRequest { campaign_id: SEEDED.into(), message_id: id.into(), max_staleness: None }
 }
 
-async fn channel(app: &App) -> Channel {
+pub(crate) async fn channel(app: &App) -> Channel {
     Channel::from_shared(app.address.clone()).unwrap().connect().await.unwrap()
 }
 
@@ -125,7 +125,7 @@ async fn health_says_serving_for_the_server_and_the_service() {
 macro_rules! reflect {
     ($name:ident, $version:ident) => {
         /// What is asked for in turn: the services, then the files of three symbols.
-        async fn $name(channel: Channel, zipped: bool) -> Vec<Vec<u8>> {
+        pub(crate) async fn $name(channel: Channel, zipped: bool) -> Vec<Vec<u8>> {
             use tonic_reflection::pb::$version::{
                 ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
                 server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,

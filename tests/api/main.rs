@@ -2,6 +2,7 @@
 //! module a capability.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod add;
 mod add_faults;
 mod bad_input;

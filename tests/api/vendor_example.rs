@@ -180,7 +180,7 @@ async fn the_client_reads_the_pages_own_answer() {
         });
         let config = upstream::Config::new("http://127.0.0.1:1/api/v1/campaigns").unwrap();
         let client = Client::with_transport(transport, &config, Clock::System);
-        let workspace = Workspace { id: WorkspaceId([0; 16]), key: ApiKey::new("k") };
+        let workspace = Workspace { id: WorkspaceId([0; 16]), key: ApiKey::new("k").into() };
         let ctx = Context { workspace, deadline: None };
         let campaign = CampaignId::parse("camp").unwrap();
         let admission = client.admit(&ctx).await.unwrap();

@@ -169,7 +169,7 @@ impl Rig {
         within: Duration,
         as_stream: bool,
     ) -> Result<Ingested, Error> {
-        let workspace = Workspace { id: WorkspaceId([1; 16]), key: ApiKey::new("key") };
+        let workspace = Workspace { id: WorkspaceId([1; 16]), key: ApiKey::new("key").into() };
         let ctx = Context { workspace, deadline: Some(Instant::now() + within) };
         let request_id = Some(RequestId::parse("one").unwrap());
         let options = IngestionOptions { request_id, ..Default::default() };

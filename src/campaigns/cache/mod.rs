@@ -233,9 +233,10 @@ impl Cache {
         (self.0.store.entry_count(), self.0.store.weighted_size())
     }
 
-    /// Takes note of a failure: with a key that the upstream refuses nothing of its workspace may be read.
+    /// Takes note of a failure: with a key that the upstream refuses, whoever holds it, nothing of its workspace
+    /// may be read.
     pub fn failed(&self, workspace: WorkspaceId, error: &Error) {
-        if error.reason() == Reason::ApiKeyInvalid {
+        if matches!(error.reason(), Reason::ApiKeyInvalid | Reason::UpstreamKeyRefused) {
             self.0.epochs.advance(&workspace);
         }
     }

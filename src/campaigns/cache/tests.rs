@@ -26,7 +26,7 @@ use crate::{
 
 pub(super) fn context(workspace: u8) -> Context {
     let id = WorkspaceId([workspace; 16]);
-    Context { workspace: Workspace { id, key: ApiKey::new("k") }, deadline: None }
+    Context { workspace: Workspace { id, key: ApiKey::new("k").into() }, deadline: None }
 }
 
 pub(super) fn campaign() -> CampaignId {

@@ -132,6 +132,7 @@ pub(super) fn is_refusal(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::ApiKeyInvalid
+            | Reason::UpstreamKeyRefused
             | Reason::CampaignsFeatureUnavailable
             | Reason::WorkspaceForbidden
             | Reason::CampaignNotFound

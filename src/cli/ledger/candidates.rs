@@ -62,7 +62,7 @@ pub(super) async fn find(
     let config = upstream::Config::new(upstream_url).map_err(|fault| anyhow!("--upstream-url: {fault}"))?;
     let client = upstream::Client::new(&config, Clock::System)?;
     let id = WorkspaceId::from_hex(&of.workspace).context("the workspace's digest makes no sense")?;
-    let ctx = Context { workspace: Workspace { id, key }, deadline: None };
+    let ctx = Context { workspace: Workspace { id, key: key.into() }, deadline: None };
     let campaign = CampaignId::parse(of.campaign.as_str()).map_err(|fault| anyhow!("{}", fault.message()))?;
 
     let mut found = Vec::new();

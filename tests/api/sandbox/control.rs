@@ -39,6 +39,19 @@ async fn a_campaign_can_be_paused_and_resumed_and_made() {
 }
 
 #[tokio::test]
+async fn a_workspaces_keys_can_be_renewed() {
+    let bench = Bench::default().await;
+    for (keys, expected) in [(vec!["new", sandbox::ACME_API_KEY], 200), (vec!["new"], 401)] {
+        bench.control(Method::POST, "keys", json!({"workspace": "acme", "api_keys": keys})).await;
+        assert_eq!(bench.get("camp-seeded/messages").await.0, expected);
+        let renewed = bench
+            .request(Method::GET, "camp-seeded/messages")
+            .headers([("x-api-key".parse().unwrap(), "new".parse().unwrap())].into_iter().collect());
+        assert_eq!(renewed.send().await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn the_control_routes_explain_themselves_and_refuse_nonsense() {
     let bench = Bench::default().await;
     let explained = bench.control(Method::GET, "", Value::Null).await;
@@ -51,6 +64,7 @@ async fn the_control_routes_explain_themselves_and_refuse_nonsense() {
         ("faults", json!("x")),
         ("seed", json!({"campaign": "camp-evergreen", "count": 0})),
         ("campaigns", json!({"id": "camp-evergreen", "status": "SLEEPING"})),
+        ("keys", json!({"workspace": "acme", "api_keys": [sandbox::GLOBEX_API_KEY]})),
     ] {
         let url = format!("{}/{path}", bench.sandbox.control_url());
         let response = bench.client.post(url).body(body.to_string()).send().await.unwrap();

@@ -131,16 +131,18 @@ async fn what_is_kept_is_served_while_the_upstream_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_key_purges_its_workspace_and_no_other() {
-    let (cache, upstream) = (cache(), Upstream::new(Status::Sent));
-    let (campaign, m, other) = (campaign(), id("m"), id("other"));
-    for workspace in [1, 2] {
-        cache.message(&context(workspace), &campaign, &m, None, || upstream.get()).await.unwrap();
+async fn a_refused_key_purges_its_workspace_and_no_other_whoever_holds_it() {
+    for reason in [Reason::ApiKeyInvalid, Reason::UpstreamKeyRefused] {
+        let (cache, upstream) = (cache(), Upstream::new(Status::Sent));
+        let (campaign, m, other) = (campaign(), id("m"), id("other"));
+        for workspace in [1, 2] {
+            cache.message(&context(workspace), &campaign, &m, None, || upstream.get()).await.unwrap();
+        }
+        upstream.fail(reason);
+        assert!(cache.message(&context(1), &campaign, &other, None, || upstream.get()).await.is_err());
+        assert_eq!(read(&cache, &upstream, seconds(3_600)).await.unwrap_err().reason(), reason);
+        assert!(cache.message(&context(2), &campaign, &m, None, || upstream.get()).await.is_ok());
     }
-    upstream.fail(Reason::ApiKeyInvalid);
-    assert!(cache.message(&context(1), &campaign, &other, None, || upstream.get()).await.is_err());
-    assert_eq!(read(&cache, &upstream, seconds(3_600)).await.unwrap_err().reason(), Reason::ApiKeyInvalid);
-    assert!(cache.message(&context(2), &campaign, &m, None, || upstream.get()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,7 +73,7 @@ impl Rig {
     }
 
     async fn run(&self, deadline: Option<Duration>) -> Result<Cancelled, Error> {
-        let workspace = Workspace { id: WorkspaceId([1; 16]), key: ApiKey::new("key") };
+        let workspace = Workspace { id: WorkspaceId([1; 16]), key: ApiKey::new("key").into() };
         let ctx = Context { workspace, deadline: deadline.map(|after| Instant::now() + after) };
         let campaign = CampaignId::parse("c1").unwrap();
         self.cancel.cancel(ctx, campaign, MessageId::parse("m1").unwrap()).await

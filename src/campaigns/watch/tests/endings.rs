@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{super::WatchConfig, harness::*};
 use crate::{
     error::Reason,
-    model::{Status, StatusSet, WatchEvent, WatchOptions},
+    model::{ApiKey, HeldKey, Status, StatusSet, WatchEvent, WatchOptions, WorkspaceKey},
 };
 
 fn until_terminal() -> WatchOptions {
@@ -122,6 +122,23 @@ async fn the_upstreams_refusal_ends_every_watch_and_a_new_one_starts_afresh() {
         rig.world().set("m0", "SENT");
         assert_eq!(changes(&mut afresh).await, ["m0: QUEUED -> SENT"], "the dead leave it alone");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_watch_goes_on_with_a_renewed_key_and_ends_when_the_held_key_is_refused() {
+    let rig = Rig::new(messages(1, "QUEUED"));
+    let (mut ctx, key) = (context(1), HeldKey::new(ApiKey::new("old")));
+    ctx.workspace.key = WorkspaceKey::Held(key.clone());
+    let mut watch = rig.hub.watch(ctx, campaign(), everything(), None).boxed();
+    snapshot(&mut watch).await;
+    key.renew(ApiKey::new("new"));
+    rig.world().keys.clear();
+    rig.world().set("m0", "SENT");
+    assert_eq!(changes(&mut watch).await, ["m0: QUEUED -> SENT"]);
+    assert_eq!(rig.world().keys, ["new".to_owned()].into());
+    rig.world().fault = Some((401, "Missing or invalid API key"));
+    let ended = tokio::time::timeout(Duration::from_secs(60), end(&mut watch)).await.unwrap();
+    assert_eq!(ended.unwrap().reason(), Reason::UpstreamKeyRefused);
 }
 
 #[tokio::test(start_paused = true)]

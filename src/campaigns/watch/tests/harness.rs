@@ -192,7 +192,8 @@ fn client(world: Arc<Mutex<World>>, clock: Clock) -> Client {
 
 pub(super) fn context(workspace: u8) -> Context {
     let id = WorkspaceId([workspace; 16]);
-    Context { workspace: Workspace { id, key: ApiKey::new(format!("key-{workspace}")) }, deadline: None }
+    let key = ApiKey::new(format!("key-{workspace}")).into();
+    Context { workspace: Workspace { id, key }, deadline: None }
 }
 
 pub(super) fn campaign() -> CampaignId {
