@@ -63,6 +63,11 @@ impl Command {
     }
 }
 
+/// A worker of the runtime has a queue of 256 tasks; what is more goes to one that all share, and that is looked at
+/// between so many of its own. With tokio's own number (61, about) what was put there waits for seconds where there are
+/// thousands of calls: those that came first are answered last.
+const FAIRNESS: u32 = 2;
+
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -78,7 +83,11 @@ pub fn run() -> ExitCode {
             say(&format!("warning: these variables are no settings: {}", strangers.join(", ")));
         }
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .global_queue_interval(FAIRNESS)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("the runtime cannot start: {error}")),
     };

@@ -38,7 +38,8 @@ pub struct Flags {
     #[arg(long, env = "BLUBASH_TLS_KEY_FILE", value_name = "PATH")]
     pub tls_key_file: Option<PathBuf>,
 
-    /// Certificates, in PEM, of who vouches for callers: each must bring a certificate of theirs
+    /// Certificates, in PEM, of who vouches for callers: each must bring a certificate of theirs. With --access-file
+    /// they may, and others come with a token
     #[arg(long, env = "BLUBASH_TLS_CLIENT_CA_FILE", value_name = "PATH")]
     pub tls_client_ca_file: Option<PathBuf>,
 

@@ -87,7 +87,8 @@ impl Flags {
             cert: cert.clone(),
             key: key.clone(),
             client_ca: self.tls_client_ca_file.clone(),
-            client_required: true,
+            // With an access file a certificate is one of two ways to say who calls; it is asked for, and the file decides.
+            client_required: self.access_file.is_none(),
             http1: !self.web_origin.is_empty(),
         };
         Tls::open(files).map_err(|fault| problems.push(fault.into())).ok()

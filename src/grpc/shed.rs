@@ -16,6 +16,7 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response};
+use http_body::Body;
 use tokio::time::Instant;
 use tonic::body::Body as TonicBody;
 use tower::Service;
@@ -34,6 +35,9 @@ const READS: usize = 80;
 /// five in all. What changes something is refused last here, too.
 const PATIENCE: Duration = Duration::from_millis(40);
 const PATIENCE_WITH_WRITES: Duration = Duration::from_millis(200);
+
+/// So many frames of a refused call are read, and no more: a whole import could be on its way.
+const MOST_FRAMES: usize = 16;
 
 /// When a refused caller may come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -130,6 +134,7 @@ impl Drop for Place {
 impl<S, B> Service<Request<B>> for Shed<S>
 where
     S: Service<Request<B>, Response = Response<TonicBody>, Error = Infallible> + Clone,
+    B: Body + Unpin,
 {
     type Response = Response<TonicBody>;
     type Error = Infallible;
@@ -151,7 +156,7 @@ where
             Ok(None) => (None, None),
             Err(kind) => {
                 kind.count();
-                return ShedFuture { state: State::Refused, _ticket: None };
+                return ShedFuture { state: State::Refused(Some(request.into_body())), _ticket: None };
             }
         };
         let waiting = Waiting { inner: self.inner.clone(), request, received, kind };
@@ -174,8 +179,8 @@ enum State<S: Service<Request<B>>, B> {
     Waiting(Waiting<S, B>),
     /// What the service behind answers.
     Begun(Pin<Box<S::Future>>),
-    /// There was no place.
-    Refused,
+    /// There was no place. What the caller sends is read first, as far as it is there.
+    Refused(Option<B>),
 }
 
 struct Waiting<S, B> {
@@ -190,7 +195,7 @@ impl<S: Service<Request<B>>, B> Waiting<S, B> {
         match self.kind {
             Some(kind) if self.received.0.elapsed() > kind.patience() => {
                 kind.count();
-                State::Refused
+                State::Refused(Some(self.request.into_body()))
             }
             _ => State::Begun(Box::pin(self.inner.call(self.request))),
         }
@@ -200,20 +205,39 @@ impl<S: Service<Request<B>>, B> Waiting<S, B> {
 impl<S, B> Future for ShedFuture<S, B>
 where
     S: Service<Request<B>, Response = Response<TonicBody>, Error = Infallible>,
+    B: Body + Unpin,
 {
     type Output = Result<Response<TonicBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let State::Waiting(_) = this.state
-            && let State::Waiting(waiting) = std::mem::replace(&mut this.state, State::Refused)
+            && let State::Waiting(waiting) = std::mem::replace(&mut this.state, State::Refused(None))
         {
             this.state = waiting.begin();
         }
         Poll::Ready(match &mut this.state {
             State::Begun(inner) => ready!(inner.as_mut().poll(cx)),
-            State::Waiting(_) | State::Refused => Ok(refused()),
+            State::Refused(body) => {
+                if let Some(body) = body {
+                    read_what_is_there(body, cx);
+                }
+                Ok(refused())
+            }
+            State::Waiting(_) => Ok(refused()),
         })
+    }
+}
+
+/// Reads to the end of a body, or to where nothing more has come. An answer in front of what was sent already would have
+/// HTTP/2 reset the stream, and then take each later frame of it for a fault of the caller, of which it bears only so
+/// many before it ends the connection with everybody's calls.
+fn read_what_is_there<B: Body + Unpin>(body: &mut B, cx: &mut Context<'_>) {
+    for _ in 0..MOST_FRAMES {
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(None | Some(Err(_))) | Poll::Pending => return,
+        }
     }
 }
 
@@ -248,7 +272,7 @@ mod tests {
     #[derive(Clone)]
     struct Answers;
 
-    impl Service<Request<()>> for Answers {
+    impl Service<Request<TonicBody>> for Answers {
         type Response = Response<TonicBody>;
         type Error = Infallible;
         type Future = Ready<Result<Response<TonicBody>, Infallible>>;
@@ -257,16 +281,16 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, _: Request<()>) -> Self::Future {
+        fn call(&mut self, _: Request<TonicBody>) -> Self::Future {
             ready(Ok(Response::new(TonicBody::empty())))
         }
     }
 
-    fn comes(shed: &mut Shed<Answers>, path: &str) -> ShedFuture<Answers, ()> {
-        shed.call(Request::builder().uri(path).body(()).unwrap())
+    fn comes(shed: &mut Shed<Answers>, path: &str) -> ShedFuture<Answers, TonicBody> {
+        shed.call(Request::builder().uri(path).body(TonicBody::empty()).unwrap())
     }
 
-    async fn is_answered(call: ShedFuture<Answers, ()>) -> bool {
+    async fn is_answered(call: ShedFuture<Answers, TonicBody>) -> bool {
         let response = call.await.unwrap();
         match Status::from_header_map(response.headers()) {
             None => true,

@@ -164,7 +164,8 @@ where
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(%error, "a connection broke off");
+            // Its cause too: which bound of HTTP/2 a caller has broken, say.
+            tracing::debug!(?error, "a connection broke off");
         }
     }
 }

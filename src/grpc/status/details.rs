@@ -150,8 +150,12 @@ fn log(error: &Error, entry: &Entry) {
             tracing::error!(code, reason, ?applied, why = error.message(), "a call failed");
         }
         (_, Code::Internal) => tracing::error!(code, reason, ?applied, "a call failed"),
-        (_, Code::Unknown | Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted) => {
+        (_, Code::Unknown | Code::Unavailable) => {
             tracing::info!(code, reason, ?applied, "a call failed");
+        }
+        // The metrics count them. Where there are thousands a second the log must not be what takes the time.
+        (_, Code::DeadlineExceeded | Code::ResourceExhausted) => {
+            tracing::debug!(code, reason, ?applied, "a call failed");
         }
         _ => tracing::debug!(code, reason, violations = error.violations().len(), "a call was refused"),
     }

@@ -163,11 +163,13 @@ async fn a_certificate_lets_in_whom_the_access_file_names_and_a_token_goes_befor
     let flags = [authority.flags(true), vec![files.flag()]].concat();
     let app = tls::app(&flags).await;
     let writer = [("authorization", WRITER)];
-    let connect = async |name| {
-        let pair = authority.caller(name);
-        CampaignsServiceClient::new(authority.connect(&app, Some(&pair)).await.unwrap())
+    let connect = async |name: Option<&str>| {
+        let pair = name.map(|name| authority.caller(name));
+        CampaignsServiceClient::new(authority.connect(&app, pair.as_ref()).await.unwrap())
     };
-    let (reader, stranger) = (connect(READERS_NAME).await, connect("spiffe://mesh.example/reader/2").await);
+    let reader = connect(Some(READERS_NAME)).await;
+    let stranger = connect(Some("spiffe://mesh.example/reader/2")).await;
+    let without = connect(None).await;
     add_by(stranger.clone(), &writer, EVERGREEN, "begun").await.unwrap();
     let acme: Headers = &[("x-workspace", "acme")];
     let free: Headers = &[("x-workspace", "free-plan")];
@@ -183,6 +185,8 @@ async fn a_certificate_lets_in_whom_the_access_file_names_and_a_token_goes_befor
             (&reader, &writer, LET_IN),
             (&stranger, acme, UNKNOWN),
             (&stranger, &writer, LET_IN),
+            (&without, acme, UNKNOWN),
+            (&without, &writer, LET_IN),
         ] {
             let told = call(client.clone(), method, headers).await;
             let told = told.map_or_else(|status| reason(&status), |()| (Code::Ok, String::new()));
