@@ -18,7 +18,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::sandbox::Bench;
+use crate::{canary, sandbox::Bench};
 
 pub(crate) const EVERGREEN: &str = sandbox::EVERGREEN;
 
@@ -51,6 +51,7 @@ impl App {
 
     /// In front of another upstream than the sandbox.
     pub(crate) async fn in_front_of(rest: Bench, url: &str, flags: &[&str]) -> Self {
+        canary::watch();
         let defaults = ["--ledger=memory:", "--poll-interval=100ms", "--drain-timeout=2s"];
         let is_unsaid = |default: &&str| {
             let name = default.split('=').next().unwrap_or_default();
@@ -169,6 +170,14 @@ impl App {
     }
 }
 
+impl Drop for App {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            canary::none_was_logged();
+        }
+    }
+}
+
 /// A request with acme's key and a deadline far beyond what any test takes.
 pub(crate) fn keyed<T>(message: T) -> Request<T> {
     with_key(message, sandbox::ACME_API_KEY)
@@ -201,6 +210,7 @@ pub(crate) fn request_id(id: &str) -> pb::AudienceOptions {
 
 /// An error's code and its ErrorInfo's reason.
 pub(crate) fn reason(status: &Status) -> (Code, String) {
+    canary::none_in_status(status);
     let info = status.get_details_error_info();
     (status.code(), info.map(|info| info.reason).unwrap_or_default())
 }

@@ -8,6 +8,7 @@ mod add_faults;
 mod bad_input;
 mod binary;
 mod cache;
+mod canary;
 mod cancel;
 mod cancel_many;
 mod config_command;

@@ -3,6 +3,7 @@
 mod handles;
 mod live;
 mod matrix;
+mod rotation;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
