@@ -40,6 +40,10 @@ clients *LANGUAGES:
 web:
     .ci/web
 
+# Export to a real OpenTelemetry collector, and check what it got
+otel:
+    .ci/otel
+
 # Check the Helm chart and its alert rules (or some of it: just chart rules)
 chart *PARTS:
     .ci/helm {{PARTS}}
