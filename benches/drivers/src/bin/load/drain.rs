@@ -191,7 +191,13 @@ async fn import(addr: SocketAddr) -> Result<(bool, u64), Fault> {
                 told |= answer.termination.is_some_and(|end| draining(end.reason().as_str_name()));
             }
             Ok(None) => return Ok((told, in_doubt)),
-            Err(status) => return Ok((told || says_draining(&status), in_doubt)),
+            Err(status) => {
+                let told = told || says_draining(&status);
+                if !told {
+                    println!("an import ended with {:?}: {}", status.code(), status.message());
+                }
+                return Ok((told, in_doubt));
+            }
         }
     }
 }
