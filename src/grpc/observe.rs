@@ -83,10 +83,11 @@ where
     type Output = Result<Response<TonicBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let span = self.telling.as_ref().map(|telling| telling.span.clone());
-        let _entered = span.as_ref().map(Span::enter);
-        let Ok(response) = ready!(self.inner.as_mut().poll(cx));
-        let Some(mut telling) = self.telling.take() else { return Poll::Ready(Ok(response)) };
+        let Self { inner, telling } = &mut *self;
+        let entered = telling.as_ref().map(|telling| telling.span.enter());
+        let Ok(response) = ready!(inner.as_mut().poll(cx));
+        drop(entered);
+        let Some(mut telling) = telling.take() else { return Poll::Ready(Ok(response)) };
         telling.saw(response.headers());
         Poll::Ready(Ok(response.map(|inner| TonicBody::new(ObservedBody { inner, telling }))))
     }
@@ -165,13 +166,14 @@ impl Body for ObservedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let span = self.telling.span.clone();
-        let _entered = span.enter();
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let Self { inner, telling } = &mut *self;
+        let entered = telling.span.enter();
+        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        drop(entered);
         if let Some(Ok(frame)) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
-            self.telling.saw(trailers);
+            telling.saw(trailers);
         }
         Poll::Ready(frame)
     }

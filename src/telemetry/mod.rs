@@ -108,6 +108,10 @@ fn log(json: bool, traces: Option<&SdkTracerProvider>) {
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
+            .with_target(false)
+            // Spans find their parents among tracing's own, and what goes upstream is asked of the span: nothing here
+            // needs OpenTelemetry's current context, which would change with each poll of each future.
+            .with_context_activation(false)
             .with_filter(Targets::new().with_target(names::SPANS, LevelFilter::TRACE))
     });
     // A second subscriber (tests install their own) is no reason to fail.

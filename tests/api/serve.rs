@@ -1,6 +1,9 @@
 //! The binary: start, stop, and what it says when it cannot start.
 
-use blubash_grpc::{pb, sandbox};
+use blubash_grpc::{
+    pb::{self, watch_messages_response::Event},
+    sandbox,
+};
 use tempfile::TempDir;
 use tokio::io::AsyncBufReadExt as _;
 use tonic::Code;
@@ -73,6 +76,21 @@ async fn serve_in_front_of_a_sandbox_of_its_own_process_warns_that_its_memory_is
     let page = server.client().await.list_messages(keyed(list(""))).await.unwrap().into_inner();
     assert_eq!(page.messages.len(), 3);
     assert_eq!(std::fs::read_to_string(port_file).unwrap(), server.address);
+}
+
+#[tokio::test]
+async fn the_first_watch_of_a_campaign_is_told_at_once_and_not_at_the_second_poll() {
+    // In the process as it is, whose threads really run beside one another; several, since it is a matter of luck.
+    for _ in 0..6 {
+        let server = Running::start(&[&SANDBOX[..], &["--poll-interval=10m"]].concat()).await;
+        let mut client = server.client().await;
+        for campaign in [sandbox::SEEDED, sandbox::EVERGREEN, sandbox::PAUSED, sandbox::CANCELLED] {
+            let request = pb::WatchMessagesRequest { campaign_id: campaign.into(), ..Default::default() };
+            let mut watch = client.watch_messages(keyed(request)).await.unwrap().into_inner();
+            let first = watch.message().await.unwrap().unwrap().event.unwrap();
+            assert!(!matches!(first, Event::Heartbeat(_)), "it waits for the next poll");
+        }
+    }
 }
 
 #[tokio::test]

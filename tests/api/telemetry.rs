@@ -7,6 +7,8 @@ use std::{
 };
 
 use blubash_grpc::{pb, sandbox};
+use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span};
+use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -103,6 +105,23 @@ async fn fetch(url: &str) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
+/// What was exported as spans.
+fn decoded(bodies: &[u8]) -> Vec<Span> {
+    // Requests one behind the other read as one.
+    let exported = ExportTraceServiceRequest::decode(bodies).unwrap();
+    let scopes = exported.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    scopes.flat_map(|scope| scope.spans).collect()
+}
+
+/// The first event of a watch that is part of the caller's trace.
+async fn watch(server: &Running) {
+    let mut watch =
+        keyed(pb::WatchMessagesRequest { campaign_id: sandbox::SEEDED.into(), ..Default::default() });
+    watch.metadata_mut().insert("traceparent", format!("00-{TRACE}-{CALLER}-01").parse().unwrap());
+    let mut events = server.client().await.watch_messages(watch).await.unwrap().into_inner();
+    events.message().await.unwrap().expect("an event");
+}
+
 /// Adds the canary, and reads a message.
 async fn call(server: &Running) {
     let item = pb::AudienceItem {
@@ -171,6 +190,33 @@ async fn a_collector_gets_the_callers_trace_with_an_attempt_each_and_no_key_and_
         assert!(CANARIES.iter().all(|canary| !line.contains(canary)), "{line}");
     }
     assert!(log.iter().any(|line| line.contains(TRACE)), "a line of a traced call names its trace");
+}
+
+#[tokio::test]
+async fn what_serves_several_calls_is_a_trace_of_its_own_and_links_to_the_call_that_it_began_for() {
+    let (collector, url) = Collector::start().await;
+    let server = Running::spawn(command(&SANDBOX).env("OTEL_EXPORTER_OTLP_ENDPOINT", &url)).await;
+    call(&server).await;
+    watch(&server).await;
+    server.signal();
+    let (code, said) = server.end().await;
+    assert_eq!(code, Some(0), "{said}");
+    let spans = decoded(&collector.bodies("/v1/traces"));
+    for (name, method) in [("batch", "AddAudience"), ("poll", "WatchMessages")] {
+        let method = format!("blubash.campaigns.v1.CampaignsService/{method}");
+        let call = spans.iter().find(|span| span.name == method).expect("the call has a span");
+        assert_eq!((&call.trace_id, &call.parent_span_id), (&hex(TRACE), &hex(CALLER)), "{method}");
+        let served: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
+        assert!(!served.is_empty(), "no {name}");
+        for span in &served {
+            assert!(span.parent_span_id.is_empty() && span.trace_id != hex(TRACE), "a {name} has a parent");
+            let links: Vec<_> = span.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
+            assert_eq!(links, [(&call.trace_id, &call.span_id)], "{name}");
+        }
+        // Not below each: a round may find nothing to ask for.
+        let is_below = |attempt: &Span| served.iter().any(|span| span.span_id == attempt.parent_span_id);
+        assert!(spans.iter().any(is_below), "no {name} has an attempt");
+    }
 }
 
 #[tokio::test]

@@ -161,7 +161,15 @@ impl Hub {
         from: Option<WatchPlace>,
     ) -> impl Stream<Item = Result<WatchUpdate, Error>> + Send + 'static + use<> {
         let deadline = ctx.deadline;
-        Watcher::new(self.join(&ctx, campaign), deadline, options, from).into_stream()
+        let (lease, start) = self.join(&ctx, campaign);
+        let (feed, campaign) = (Arc::clone(&lease.feed), lease.key.1.clone());
+        let watcher = Watcher::new(lease, deadline, options, from);
+        // Only now: a first round that does not know yet what is wanted would look at nothing, and the next would wait
+        // for its time.
+        if let Some(stop) = start {
+            self.poll(&ctx, campaign, feed, stop);
+        }
+        watcher.into_stream()
     }
 
     /// Takes it that this server changed something in the campaign upstream. A watch that begins from now
@@ -194,15 +202,13 @@ impl Hub {
         max_staleness.is_none_or(|allowed| age < allowed).then_some(counts)
     }
 
-    /// Joins the feed's watchers, as the first where nobody watches, or where the feed has ended.
-    fn join(&self, ctx: &Context, campaign: CampaignId) -> Lease {
+    /// Joins the feed's watchers, as the first where nobody watches, or where the feed has ended: then its poller is to
+    /// be started, with what stops it.
+    fn join(&self, ctx: &Context, campaign: CampaignId) -> (Lease, Option<CancellationToken>) {
         let key = (ctx.workspace.id, campaign);
         let new_feed = || Feed::new(self.0.config.log_capacity, self.0.config.poll_interval);
         let mut feeds = self.0.feeds();
         let Joined { feed, presence, start } = feeds.join(&key, new_feed);
-        if let Some(stop) = start {
-            self.poll(ctx, &key.1, Arc::clone(&feed), stop);
-        }
         if !std::mem::replace(&mut feeds.tended, true) {
             // Nobody waits for it: it holds nothing, and ends with the hub or its drain.
             tokio::spawn(tend(
@@ -212,17 +218,17 @@ impl Hub {
             ));
         }
         drop(feeds);
-        Lease { feed, presence, shared: Arc::clone(&self.0), key }
+        (Lease { feed, presence, shared: Arc::clone(&self.0), key }, start)
     }
 
     /// Starts a feed's poller, with the key of the watcher that it is started for.
-    fn poll(&self, ctx: &Context, campaign: &CampaignId, feed: Arc<Feed>, stop: CancellationToken) {
+    fn poll(&self, ctx: &Context, campaign: CampaignId, feed: Arc<Feed>, stop: CancellationToken) {
         let poller = Poller {
             client: self.0.client.polling(),
             cache: self.0.cache.clone(),
             ctx: ctx.without_deadline(),
             starter: Link::here(),
-            campaign: campaign.clone(),
+            campaign,
             feed: Arc::clone(&feed),
             clock: self.0.clock,
             config: self.0.config,
