@@ -302,7 +302,7 @@ pub fn entry(reason: Reason) -> Entry {
                 P::ServerDraining,
                 Code::Unavailable,
                 AfterWaiting,
-                "This server is going away; another will take the call.",
+                "This server, or the connection to it, is going away; another will take the call.",
             ),
         ),
         R::LedgerUnavailable => waits(
