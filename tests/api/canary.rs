@@ -41,10 +41,15 @@ pub(crate) fn none_was_logged() {
     assert!(found.is_empty(), "the log held what must never be said:\n{}", found.concat());
 }
 
+/// The first that a text holds.
+fn first_in(text: &str) -> Option<&'static str> {
+    CANARIES.into_iter().find(|canary| text.contains(canary))
+}
+
 /// Fails where a text holds one.
 pub(crate) fn none_in(what: &str, text: &str) {
-    for canary in CANARIES {
-        assert!(!text.contains(canary), "{what} holds {canary}: {text}");
+    if let Some(canary) = first_in(text) {
+        panic!("{what} holds {canary}: {text}");
     }
 }
 
@@ -69,7 +74,7 @@ impl<'a> MakeWriter<'a> for Reader {
 impl io::Write for Reader {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        if CANARIES.iter().any(|canary| text.contains(canary)) {
+        if first_in(&text).is_some() {
             FOUND.lock().unwrap_or_else(PoisonError::into_inner).push(text.into_owned());
         }
         Ok(line.len())
@@ -81,14 +86,12 @@ impl io::Write for Reader {
 }
 
 #[test]
-#[should_panic(expected = "what must never be said")]
-fn a_canary_in_the_log_would_be_found() {
-    let mut reader = Reader;
-    // Not through the log: that would fail the others.
-    io::Write::write_all(&mut reader, b"a line without").unwrap();
-    none_was_logged();
-    let before = FOUND.lock().unwrap().len();
-    io::Write::write_all(&mut reader, b"a line with sandbox-key-acme in it").unwrap();
-    let found = FOUND.lock().unwrap().split_off(before);
-    assert!(found.is_empty(), "found what must never be said: {found:?}");
+fn what_the_tests_send_would_be_found() {
+    // Not through the log itself: the tests beside this one read it too.
+    for said in
+        [blubash_grpc::sandbox::ACME_API_KEY, "to 5511900000042", "name=\"Jane Smith\"", "jane@example.com"]
+    {
+        assert!(first_in(said).is_some(), "{said}");
+    }
+    assert_eq!(first_in("GetMessage 200 5.1ms"), None);
 }
